@@ -1,0 +1,55 @@
+# The two commands are `make test` and `make demo`; each does all its set-up.
+#
+# Paths are relative, and programs of an environment are run as `python -m`, because make takes a
+# space in a path for the end of a name and so does the first line of a script.
+
+# The first Python that is new enough and can make environments; `make PYTHON=… test` overrules.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+PIP = -m pip -qq --disable-pip-version-check
+TOX = .venv/bin/python -m tox
+
+.PHONY: help test demo lint types format clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+test: .venv/ready ## Run everything that CI runs, on each Python there is
+	@rm -rf .tox/results
+	@$(TOX) run-parallel -q --parallel auto --parallel-no-spinner \
+		$(if $(filter true,$(CI)),--skip-missing-interpreters=false); \
+	status=$$?; .venv/bin/python .ci/summary.py .tox/results; exit $$status
+
+demo: .venv-demo/ready ## Serve the example site on http://localhost:3000
+	.venv-demo/bin/python example_project/manage.py demo
+
+lint types format: .venv/ready
+lint: ## Check style and spelling
+types: ## Check types
+format: ## Repair style
+lint types format:
+	$(TOX) run -e $@
+
+clean: ## Remove everything that the other targets made
+	rm -rf .venv .venv-demo .tox .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info \
+		example_project/local
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is touched last: an environment that was interrupted half-way is made anew.
+.venv/ready: Makefile
+	$(call make_environment,.venv)
+	.venv/bin/python $(PIP) install tox
+	@touch $@
+
+# Editable, so that the demo shows the working tree.
+.venv-demo/ready: Makefile setup.cfg pyproject.toml
+	$(call make_environment,.venv-demo)
+	.venv-demo/bin/python $(PIP) install --editable .
+	@touch $@
+
+define make_environment
+@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv found"; exit 1; }
+$(PYTHON) -m venv --clear $(1)
+$(1)/bin/python $(PIP) install --upgrade pip
+endef

@@ -1,0 +1,474 @@
+"""HTTP to OpenRouter: the token exchange, ``GET /key``, and a session for using a key.
+
+This is the one module that knows ``requests``, so everything that bends it to our promises is
+here: the shared trust store, the deadline, and where a key may go.
+
+Source: OpenRouter's OAuth PKCE guide and its API reference (``/auth/keys``, ``/key``).
+"""
+
+import io
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http.client import HTTPResponse
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+
+from . import __version__
+from .conf import app_settings
+from .exceptions import (
+    ExchangeRejected,
+    KeyRejected,
+    OpenRouterAuthError,
+    ProviderProtocol,
+    ProviderUnavailable,
+    RateLimited,
+    TLSError,
+)
+from .key_info import KeyInfo, read_identifier, read_key_info
+
+logger = logging.getLogger("django_openrouter_auth")
+
+MAX_BODY = 64 * 1024
+USABLE_KEY = re.compile(r"[\x21-\x7e]{20,512}")
+KNOWN_PREFIX = "sk-or-"
+USER_AGENT = f"django-openrouter-auth/{__version__}"
+EXCHANGE = "exchange"
+STATUS = "status"
+
+
+@dataclass(frozen=True)
+class ExchangedKey:
+    """What OpenRouter hands out for a code."""
+
+    api_key: str = field(repr=False)
+    openrouter_user_id: str
+
+
+# Deadline: requests and urllib3 bound each wait for bytes, never the sum of the waits. A
+# provider that drips one byte a second would hold a worker for hours.
+
+_deadline: ContextVar[float | None] = ContextVar("openrouter_deadline", default=None)
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Read from a socket and stop when the deadline of the whole call has passed."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any, deadline: float) -> None:
+        self._raw, self._sock, self._deadline = raw, sock, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("deadline")
+        patience = self._sock.gettimeout()
+        self._sock.settimeout(left if patience is None else min(left, patience))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineResponse(HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        deadline = _deadline.get()
+        if deadline is not None:
+            raw = self.fp.detach()
+            self.fp = io.BufferedReader(_DeadlineReader(raw, sock, deadline))
+
+
+class _HTTPConnection(HTTPConnection):
+    response_class = _DeadlineResponse
+
+
+class _HTTPSConnection(HTTPSConnection):
+    response_class = _DeadlineResponse
+
+
+class _HTTPConnectionPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSConnectionPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+@lru_cache(maxsize=4)
+def _trust_store(path: str, changed_at: int) -> SSLContext:
+    """Parse a CA bundle once per process: it costs about 35 ms, more than all our other work.
+
+    ``changed_at`` makes a bundle that was renewed on disk count as another one.
+    """
+    context = create_urllib3_context()
+    if Path(path).is_dir():
+        context.load_verify_locations(capath=path)
+    else:
+        context.load_verify_locations(cafile=path)
+    return context
+
+
+class OpenRouterAdapter(HTTPAdapter):
+    """Send with the shared trust store and the call's deadline; never retry."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _HTTPConnectionPool,
+            "https": _HTTPSConnectionPool,
+        }
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        return manager
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: bool | str, cert: Any = None
+    ) -> tuple[Any, Any]:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https" and verify:
+            # REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE arrive here as a path in ``verify``.
+            path = DEFAULT_CA_BUNDLE_PATH if verify is True else str(verify)
+            pool.pop("ca_certs", None)
+            pool.pop("ca_cert_dir", None)
+            pool["ssl_context"] = _trust_store(path, Path(path).stat().st_mtime_ns)
+        return host, pool
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
+        # requests would point the connection at the bundle, and urllib3 parse it again.
+        if not (url.lower().startswith("https") and verify):
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # types-requests
+
+
+class NoCredentials(AuthBase):
+    """Send no credentials; with ``auth=None`` requests would look for some in a netrc file."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class BearerAuth(AuthBase):
+    """Send a key as bearer token, and only to the origin of ``OPENROUTER_AUTH_API_URL``."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __repr__(self) -> str:
+        return "BearerAuth(<hidden>)"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if _origin(request.url or "") == _origin(app_settings.API_URL):
+            request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or default
+
+
+def _forget_cookies(session: requests.Session) -> None:
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+
+class OpenRouterConnection:
+    """One short conversation: a fresh connection, closed at the end of the ``with`` block."""
+
+    def __enter__(self) -> Self:
+        self._session = requests.Session()
+        self._session.mount("https://", OpenRouterAdapter())
+        self._session.mount("http://", OpenRouterAdapter())
+        self._session.headers.clear()
+        self._session.headers.update(
+            {
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            }
+        )
+        _forget_cookies(self._session)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._session.close()
+
+    def exchange_code(
+        self, code: str, code_verifier: str | None, code_challenge_method: str | None
+    ) -> ExchangedKey:
+        """Exchange an authorization code for a key, in exactly one request.
+
+        Args:
+            code: the authorization code, as it came back.
+            code_verifier: the verifier of the challenge that was sent, or ``None``.
+            code_challenge_method: ``"S256"``, ``"plain"``, or ``None`` when no challenge was sent.
+
+        Raises:
+            ExchangeRejected: OpenRouter answered 400 or 403.
+            RateLimited, ProviderUnavailable, ProviderProtocol, TLSError: as they say; with
+                ``outcome_unknown`` where OpenRouter may have made a key.
+
+        Source: OpenRouter API reference, ``POST /auth/keys``; no ``Authorization`` is needed.
+        """
+        body = {"code": code}
+        if code_challenge_method is not None and code_verifier is not None:
+            body |= {
+                "code_verifier": code_verifier,
+                "code_challenge_method": code_challenge_method,
+            }
+        data = self._call("POST", "/auth/keys", EXCHANGE, auth=NoCredentials(), json_body=body)
+        api_key = data.get("key")
+        if (
+            not isinstance(api_key, str)
+            or not USABLE_KEY.fullmatch(api_key)
+            or data.get("error") is not None
+        ):
+            raise ProviderProtocol(stage=EXCHANGE, status_code=200, outcome_unknown=True)
+        if not api_key.startswith(KNOWN_PREFIX):
+            logger.warning("openrouter exchange gave a key with an unknown prefix")
+        return ExchangedKey(api_key, read_identifier(data.get("user_id")))
+
+    def read_key(self, api_key: str, *, patience: float | None = None) -> KeyInfo:
+        """Ask OpenRouter what it knows about a key.
+
+        Args:
+            api_key: the key itself.
+            patience: seconds for the whole call, if fewer than ``OPENROUTER_AUTH_TIMEOUT`` allows.
+
+        Raises:
+            KeyRejected: OpenRouter answered 401: the key is dead.
+            RateLimited, ProviderUnavailable, ProviderProtocol, TLSError: the key could not be
+                checked; that says nothing about the key.
+
+        Source: OpenRouter API reference, ``GET /key``.
+        """
+        data = self._call("GET", "/key", STATUS, auth=BearerAuth(api_key), patience=patience)
+        found = data.get("data")
+        if not isinstance(found, dict):
+            raise ProviderProtocol(stage=STATUS, status_code=200)
+        return read_key_info(found)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        stage: str,
+        *,
+        auth: AuthBase,
+        json_body: dict[str, str] | None = None,
+        patience: float | None = None,
+    ) -> dict[str, Any]:
+        connect, read = app_settings.TIMEOUT
+        whole = connect + read
+        if patience is not None:
+            connect, read, whole = min(connect, patience), min(read, patience), patience
+        failure: OpenRouterAuthError
+        token = _deadline.set(time.monotonic() + whole)
+        try:
+            with self._session.request(
+                method,
+                app_settings.API_URL.rstrip("/") + path,
+                json=json_body,
+                auth=auth,
+                timeout=(connect, read),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return _read_object(response, stage)
+        except OpenRouterAuthError as error:
+            failure = error
+        except requests.exceptions.SSLError:
+            failure = TLSError(stage=stage)
+        except requests.exceptions.InvalidHeader:
+            failure = ProviderProtocol(stage=stage, outcome_unknown=stage == EXCHANGE)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            failure = ProviderUnavailable(
+                stage=stage, outcome_unknown=stage == EXCHANGE and not _was_never_sent(error)
+            )
+        finally:
+            _deadline.reset(token)
+        # Raised out here so that no ``__context__`` keeps the request, which holds the secret.
+        raise failure.with_traceback(None)
+
+
+def _was_never_sent(error: Exception) -> bool:
+    """Return whether a request failed before its first byte could leave."""
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(reason, urllib3.exceptions.NewConnectionError)
+
+
+def _read_object(response: requests.Response, stage: str) -> dict[str, Any]:
+    """Return the JSON object of a good answer, or raise what the answer means."""
+    status = response.status_code
+    if status not in (200, 201):
+        raise _meaning_of(response, stage)
+    minted = stage == EXCHANGE
+    refused = ProviderProtocol(stage=stage, status_code=status, outcome_unknown=minted)
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    length = response.headers.get("Content-Length", "0").strip()
+    if media_type != "application/json" or encoding != "identity" or not _is_small(length):
+        raise refused
+    body = response.raw.read(MAX_BODY + 1, decode_content=False)
+    if len(body) > MAX_BODY:
+        raise refused
+    try:
+        text = body.decode("utf-8").strip()
+        data = json.loads(
+            text, object_pairs_hook=_without_duplicates, parse_constant=lambda name: None
+        )
+    # RecursionError: 64 KiB of "[" are enough for one.
+    except (ValueError, RecursionError):
+        data = None
+    if isinstance(data, dict):
+        return data
+    if body.lstrip().startswith(b"{") and not body.rstrip().endswith(b"}"):
+        raise ProviderUnavailable(stage=stage, status_code=status, outcome_unknown=minted)
+    raise refused
+
+
+def _meaning_of(response: requests.Response, stage: str) -> OpenRouterAuthError:
+    """Return what a status other than success means; the texts of OpenRouter vary too much."""
+    status = response.status_code
+    if status == 429:
+        return RateLimited(
+            stage=stage,
+            status_code=status,
+            retry_after=_seconds(response.headers.get("Retry-After", "")),
+        )
+    if status == 408 or 500 <= status <= 599:
+        return ProviderUnavailable(
+            stage=stage, status_code=status, outcome_unknown=stage == EXCHANGE
+        )
+    if stage == STATUS and status == 401:
+        return KeyRejected(stage=stage, status_code=status)
+    if stage == EXCHANGE and status in (400, 403):
+        return ExchangeRejected(stage=stage, status_code=status)
+    return ProviderProtocol(
+        stage=stage,
+        status_code=status,
+        outcome_unknown=stage == EXCHANGE and 200 <= status <= 299,
+    )
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate name")
+    return found
+
+
+def _is_small(length: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{1,9}", length)) and int(length) <= MAX_BODY
+
+
+def _seconds(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else None
+
+
+# Using a key
+
+_per_thread = threading.local()
+
+
+def _pooled_adapter() -> OpenRouterAdapter:
+    """Return this thread's adapter: connections stay open from one session to the next."""
+    if not hasattr(_per_thread, "adapter"):
+        _per_thread.adapter = OpenRouterAdapter()
+    adapter: OpenRouterAdapter = _per_thread.adapter
+    return adapter
+
+
+class OpenRouterSession(requests.Session):
+    """A ``requests.Session`` below ``OPENROUTER_AUTH_API_URL`` that carries one user's key.
+
+    Args:
+        api_key: the key; it goes to OpenRouter's origin and nowhere else.
+        is_rejected: asked after a 401; returns whether OpenRouter really rejected the key.
+    """
+
+    def __init__(self, api_key: str, is_rejected: Callable[[], bool]) -> None:
+        super().__init__()
+        self.auth = BearerAuth(api_key)
+        self._is_rejected = is_rejected
+        self._known_rejected = False
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _pooled_adapter())
+        self.headers["User-Agent"] = USER_AGENT
+        if app_settings.APP_URL:
+            self.headers["HTTP-Referer"] = app_settings.APP_URL
+        if app_settings.APP_TITLE:
+            # requests would encode the text as latin-1, which most scripts do not fit into.
+            self.headers["X-OpenRouter-Title"] = app_settings.APP_TITLE.encode()
+        _forget_cookies(self)
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Resolve a path below the API; refuse a URL of another origin."""
+        base = app_settings.API_URL.rstrip("/")
+        url = str(request.url)
+        if not urlsplit(url).scheme:
+            url = f"{base}/{url.lstrip('/')}"
+        if _origin(url) != _origin(base):
+            raise requests.exceptions.InvalidURL("This session only talks to OpenRouter's API.")
+        request.url = url
+        return super().prepare_request(request)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send with the default time limits; raise ``KeyRejected`` once a 401 is confirmed."""
+        if self._known_rejected:
+            raise KeyRejected(stage="use")
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = tuple(app_settings.TIMEOUT)
+        response = super().send(request, **kwargs)
+        if response.status_code == 401 and self._is_rejected():
+            response.close()
+            self._known_rejected = True
+            raise KeyRejected(stage="use", status_code=401)
+        return response
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Follow redirects inside OpenRouter's origin only: a prompt is nobody else's."""
+        target = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        here = requests.compat.urljoin(resp.url, target)
+        return target if _origin(here) == _origin(app_settings.API_URL) else None
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """Keep the key on a redirect inside the origin; requests would ask a netrc file."""
+
+    def close(self) -> None:
+        """Leave the connections open: they belong to the thread, not to this session."""

@@ -1,0 +1,217 @@
+"""The site's settings, read through on every access and never cached.
+
+A value of the wrong kind never switches a limit off: the default is used instead, and
+``manage.py check`` names the setting (see ``checks.py``).
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import Promise
+
+T = TypeVar("T")
+
+PREFIX = "OPENROUTER_AUTH_"
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1")
+CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
+
+
+def _is_url(value: object) -> bool:
+    """Return whether a value is an absolute URL to which a key may be sent."""
+    if not isinstance(value, str) or CONTROL_OR_SPACE.search(value):
+        return False
+    try:
+        parts = urlsplit(value)
+        usable = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    secure = parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+    )
+    return bool(usable and secure and parts.hostname and "@" not in parts.netloc) and (
+        "#" not in value
+    )
+
+
+def _is_origin(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, str) or CONTROL_OR_SPACE.search(value):
+        return False
+    try:
+        parts = urlsplit(value)
+        usable = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return bool(
+        usable
+        and parts.scheme in {"http", "https"}
+        and parts.hostname
+        and "@" not in parts.netloc
+        and parts.path in {"", "/"}
+        and not set("?#") & set(value)
+    )
+
+
+def _is_seconds(value: object) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 < value <= 600
+    )
+
+
+def _is_timeout(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_seconds, value))
+
+
+def _is_attempt_age(value: object) -> bool:
+    return isinstance(value, timedelta) and timedelta() < value <= timedelta(days=1)
+
+
+def _is_small_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100
+
+
+def _is_method(value: object) -> bool:
+    return value in ("S256", "plain", None)
+
+
+def _is_label(value: object) -> bool:
+    return value is None or callable(value) or (isinstance(value, (str, Promise)))
+
+
+def _is_parameters(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(item, (str, int, float, bool, type(None), Promise))
+        for name, item in value.items()
+    )
+
+
+def _is_target(value: object) -> bool:
+    return value is None or isinstance(value, (str, Promise))
+
+
+def _is_header(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.isprintable())
+
+
+class Setting(Generic[T]):
+    """One setting: its default, what it must look like, and how a person is told so."""
+
+    def __init__(self, default: T, is_valid: Callable[[object], bool], expects: str) -> None:
+        self.default = default
+        self.is_valid = is_valid
+        self.expects = expects
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = PREFIX + name
+
+    def __get__(self, instance: object, owner: type) -> T:
+        return self.default if self.is_wrong() else getattr(settings, self.name, self.default)
+
+    def is_wrong(self) -> bool:
+        """Return whether the site gave a value that cannot be used."""
+        return not self.is_valid(getattr(settings, self.name, self.default))
+
+
+class AppSettings:
+    """Every ``OPENROUTER_AUTH_*`` setting, without the prefix."""
+
+    SITE_URL = Setting[str | None](
+        None, _is_origin, "a public origin such as https://app.example, without a path, or None"
+    )
+    AUTHORIZE_URL = Setting[str](
+        "https://openrouter.ai/auth", _is_url, "an https URL (http only for localhost)"
+    )
+    API_URL = Setting[str](
+        "https://openrouter.ai/api/v1", _is_url, "an https URL (http only for localhost)"
+    )
+    CODE_CHALLENGE_METHOD = Setting[str | None]("S256", _is_method, '"S256", "plain" or None')
+    KEY_LABEL = Setting[str | Callable[[Any], str] | None](
+        None, _is_label, "a string, a callable that takes the request, or None"
+    )
+    AUTHORIZE_PARAMS = Setting[Mapping[str, str | int | float | bool | None]](
+        {}, _is_parameters, "a dict of query parameters: strings and numbers"
+    )
+    TIMEOUT = Setting[tuple[float, float]](
+        (5, 30), _is_timeout, "two numbers of seconds above 0 and up to 600: (connect, read)"
+    )
+    ATTEMPT_MAX_AGE = Setting[timedelta](
+        timedelta(minutes=30), _is_attempt_age, "a timedelta above 0 and up to one day"
+    )
+    MAX_PENDING_ATTEMPTS = Setting[int](5, _is_small_count, "an integer from 1 to 100")
+    CONNECTED_URL = Setting[str | None](None, _is_target, "a URL, a path, a URL name or None")
+    DISCONNECTED_URL = Setting[str | None](None, _is_target, "a URL, a path, a URL name or None")
+    APP_TITLE = Setting[str | None](None, _is_header, "a string of printable characters or None")
+    APP_URL = Setting[str | None](None, _is_header, "a string of printable characters or None")
+
+    @property
+    def web_url(self) -> str:
+        """OpenRouter's web site, to which links for people lead: where the consent page is."""
+        return self.AUTHORIZE_URL.split("?")[0].removesuffix("/").removesuffix("/auth")
+
+
+def declared_settings() -> dict[str, Setting[Any]]:
+    """Return every declared setting by its full name."""
+    return {item.name: item for item in vars(AppSettings).values() if isinstance(item, Setting)}
+
+
+app_settings = AppSettings()
+
+
+def user_model_name() -> str:
+    """Return ``AUTH_USER_MODEL``."""
+    return settings.AUTH_USER_MODEL
+
+
+def session_cookie_name() -> str:
+    """Return ``SESSION_COOKIE_NAME``."""
+    return settings.SESSION_COOKIE_NAME
+
+
+def encryption_keys() -> tuple[str | bytes, ...]:
+    """Return the keys that encrypt, newest first: ``FERNET_KEYS``, else Django's secret keys.
+
+    Raises:
+        ImproperlyConfigured: where a key is empty or neither text nor bytes. fernet-fields
+            would take such a list and encrypt with a key that anybody can guess.
+    """
+    keys = getattr(settings, "FERNET_KEYS", None)
+    if keys is None:
+        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    # fernet-fields 0.9 walks through a lone string and encrypts with its first character.
+    if isinstance(keys, (str, bytes)):
+        keys = [keys]
+    if not isinstance(keys, (list, tuple)) or not keys:
+        raise ImproperlyConfigured("FERNET_KEYS must be a list of strings, newest first.")
+    if not all(isinstance(key, (str, bytes)) and key for key in keys):
+        raise ImproperlyConfigured("FERNET_KEYS holds an entry that is empty or not a string.")
+    return tuple(keys)
+
+
+def uses_key_derivation() -> bool:
+    """Return ``FERNET_USE_HKDF``: whether a Fernet key is derived from each encryption key."""
+    return bool(getattr(settings, "FERNET_USE_HKDF", True))
+
+
+def has_own_encryption_keys() -> bool:
+    """Return whether ``FERNET_KEYS`` is set, rather than ``SECRET_KEY`` used in its place."""
+    return getattr(settings, "FERNET_KEYS", None) is not None
+
+
+def accepts_any_host() -> bool:
+    """Return whether the visitor can choose the host that Django believes to have."""
+    return "*" in settings.ALLOWED_HOSTS or settings.USE_X_FORWARDED_HOST
+
+
+def login_url() -> str:
+    """Return ``LOGIN_URL``: a URL, a path or a URL name."""
+    return settings.LOGIN_URL

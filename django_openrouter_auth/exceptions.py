@@ -1,0 +1,340 @@
+"""Everything that can go wrong, each with a stable code and words for a person.
+
+No exception carries anything that came from OpenRouter or from the request: neither a key, a
+code, a verifier nor a response body. Text, ``repr``, ``args`` and pickle are safe to log.
+"""
+
+from typing import ClassVar
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+class OpenRouterAuthError(Exception):
+    """The root of the tree; raised itself (code ``internal``) for what nobody foresaw.
+
+    Args:
+        stage: where it happened: ``start``, ``callback``, ``exchange``, ``status``, ``save`` or
+            ``use``.
+        status_code: the HTTP status that OpenRouter answered with, if it did.
+        retry_after: seconds to wait before the next try, if OpenRouter named them.
+        outcome_unknown: whether OpenRouter may have made a key that nobody holds now.
+    """
+
+    code: ClassVar[str] = "internal"
+    http_status: ClassVar[int] = 500
+    level: ClassVar[str] = "error"
+    recovery: ClassVar[str] = "restart"
+    message: ClassVar[str | Promise] = _(
+        "Something unexpected went wrong, so OpenRouter was not connected. "
+        "Nothing was saved. Please try again."
+    )
+
+    def __init__(
+        self,
+        *,
+        stage: str = "",
+        status_code: int | None = None,
+        retry_after: int | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stage = stage
+        self.status_code = status_code
+        self.retry_after = retry_after
+        self.outcome_unknown = outcome_unknown
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+# Using a key
+
+
+class NotConnected(OpenRouterAuthError):
+    """Raised when a user has no key, or nobody is signed in."""
+
+    code = "not_connected"
+    http_status = 403
+    level = "info"
+    recovery = "connect"
+    message = _("OpenRouter is not connected. Connect it to go on.")
+
+
+class KeyRejected(OpenRouterAuthError):
+    """Raised when OpenRouter answered 401 to ``GET /key`` for this key."""
+
+    code = "key_rejected"
+    http_status = 409
+    level = "warning"
+    recovery = "reconnect"
+    message = _(
+        "OpenRouter does not accept this key: it was deleted, switched off or has expired. "
+        "Connect again to get a new one."
+    )
+
+
+class KeyUnreadable(OpenRouterAuthError):
+    """Raised when a stored key cannot be decrypted or belongs to somebody else's row."""
+
+    code = "key_unreadable"
+    http_status = 409
+    level = "warning"
+    recovery = "reconnect"
+    message = _(
+        "The stored key can no longer be read, so it cannot be used. Connect again to replace it."
+    )
+
+
+# Starting
+
+
+class InsecureCallback(OpenRouterAuthError):
+    """Raised when the callback is neither https nor on localhost, which OpenRouter refuses."""
+
+    code = "insecure_callback"
+    recovery = "administrator"
+    message = _(
+        "OpenRouter cannot be connected from this address: it only returns people to https "
+        "pages, or to localhost. Nothing was changed. The administrator of this site can set "
+        "OPENROUTER_AUTH_SITE_URL to its public https address."
+    )
+
+
+class Misconfigured(OpenRouterAuthError):
+    """Raised when a setting makes a safe start impossible."""
+
+    code = "misconfigured"
+    recovery = "administrator"
+    message = _(
+        "OpenRouter cannot be connected: this site is not set up for it yet. Nothing was "
+        'changed. The administrator can run "manage.py check" to see what is missing.'
+    )
+
+
+# Coming back
+
+
+class NotAuthenticated(OpenRouterAuthError):
+    """Raised when nobody is signed in."""
+
+    code = "not_authenticated"
+    http_status = 401
+    level = "info"
+    recovery = "log_in"
+    message = _("Please sign in, then connect OpenRouter again. Nothing was saved.")
+
+
+class StateUnknown(OpenRouterAuthError):
+    """Raised when a callback fits no pending attempt of this user in this browser."""
+
+    code = "state_unknown"
+    http_status = 400
+    message = _(
+        "This return from OpenRouter does not belong to a connection that you started in this "
+        "browser. Nothing was changed. To connect, please start again."
+    )
+
+
+class AttemptUsed(StateUnknown):
+    """Raised when an attempt has already ended; tells how it ended."""
+
+    message = _(
+        "This return from OpenRouter was already used and did not connect. Nothing was changed "
+        "by opening it again. To connect, please start again."
+    )
+
+
+class AttemptInProgress(StateUnknown):
+    """Raised when another request is finishing the same attempt at this moment."""
+
+    message = _(
+        "Another request is just finishing this connection. Please reload this page in a moment "
+        "to see the result."
+    )
+
+
+class AttemptInterrupted(StateUnknown):
+    """Raised when the request that was finishing an attempt never came to its end."""
+
+    message = _(
+        "This connection was interrupted before it was finished. Nothing was saved. To connect, "
+        "please start again."
+    )
+
+
+class StateExpired(OpenRouterAuthError):
+    """Raised when an attempt is older than ``OPENROUTER_AUTH_ATTEMPT_MAX_AGE``."""
+
+    code = "state_expired"
+    http_status = 400
+    message = _(
+        "You took longer than this site waits, so the connection was not finished. Nothing was "
+        "changed. Please start again."
+    )
+
+
+class UserMismatch(OpenRouterAuthError):
+    """Raised when an attempt was started by another user of this browser."""
+
+    code = "user_mismatch"
+    http_status = 403
+    message = _(
+        "This connection was started by another user of this site, so it was not finished. "
+        "Nothing was changed. To connect your own account, please start again."
+    )
+
+
+class ModeMismatch(OpenRouterAuthError):
+    """Raised when an attempt comes back by another way than the one it was started for."""
+
+    code = "mode_mismatch"
+    http_status = 400
+    message = _(
+        "This connection was started in another way, so it cannot be finished here. Nothing was "
+        "changed. Please start again."
+    )
+
+
+class AccessDenied(OpenRouterAuthError):
+    """Raised when the user chose *Deny* on OpenRouter's page."""
+
+    code = "access_denied"
+    http_status = 400
+    level = "info"
+    recovery = "none"
+    message = _(
+        "You did not allow access on OpenRouter, so nothing was changed. You can connect whenever "
+        "you like."
+    )
+
+
+class ProviderErrorParam(OpenRouterAuthError):
+    """Raised when OpenRouter returned with an error other than a denial."""
+
+    code = "provider_error_param"
+    http_status = 400
+    message = _(
+        "OpenRouter could not complete the connection. Nothing was changed. Please start again."
+    )
+
+
+class CodeMissing(OpenRouterAuthError):
+    """Raised when OpenRouter returned with neither a code nor an error."""
+
+    code = "code_missing"
+    http_status = 400
+    message = _(
+        "OpenRouter returned without the code that is needed to connect. Nothing was changed. "
+        "Please start again."
+    )
+
+
+class CodeMalformed(OpenRouterAuthError):
+    """Raised when the code is not one value of 1 to 512 printable ASCII characters."""
+
+    code = "code_malformed"
+    http_status = 400
+    message = _(
+        "The code that came back from OpenRouter is damaged. Nothing was changed. "
+        "Please start again."
+    )
+
+
+# Talking to OpenRouter
+
+
+class ProviderError(OpenRouterAuthError):
+    """The parent of everything that OpenRouter, or the way to it, can do wrong."""
+
+
+class ExchangeRejected(ProviderError):
+    """Raised when OpenRouter refused the code (400 or 403)."""
+
+    code = "exchange_rejected"
+    http_status = 400
+    message = _(
+        "OpenRouter did not accept the code: it may have been used before or be too old. Nothing "
+        "was saved. Please start again."
+    )
+
+
+class RateLimited(ProviderError):
+    """Raised when OpenRouter answered 429."""
+
+    code = "rate_limited"
+    http_status = 429
+    recovery = "later"
+    message = _(
+        "OpenRouter is receiving too many requests right now. Nothing was saved. Please wait a "
+        "few minutes and start again."
+    )
+
+
+class ProviderUnavailable(ProviderError):
+    """Raised when OpenRouter could not be reached, was too slow, broke off or answered 5xx."""
+
+    code = "provider_unavailable"
+    http_status = 503
+    recovery = "later"
+    message = _(
+        "OpenRouter could not be reached or did not answer in time. Nothing was saved. Please try "
+        "again in a few minutes."
+    )
+
+
+class ProviderProtocol(ProviderError):
+    """Raised when OpenRouter's answer is not what its documentation promises."""
+
+    code = "provider_protocol"
+    http_status = 502
+    recovery = "report"
+    message = _(
+        "OpenRouter gave an answer that this site does not understand. Nothing was saved. If it "
+        "happens again, please tell the administrator of this site."
+    )
+
+
+class TLSError(ProviderError):
+    """Raised when OpenRouter's certificate could not be verified."""
+
+    code = "tls_error"
+    http_status = 502
+    recovery = "administrator"
+    message = _(
+        "This site could not be sure that it was talking to OpenRouter, so it stopped. Nothing "
+        "was sent or saved. Please tell the administrator of this site."
+    )
+
+
+# Storing
+
+
+class ManagementKey(OpenRouterAuthError):
+    """Raised when the key could manage the whole account, which no site needs."""
+
+    code = "management_key"
+    http_status = 400
+    recovery = "ordinary_key"
+    message = _(
+        "OpenRouter handed out a management key, which controls your whole account. It was not "
+        "saved. Please delete it at OpenRouter and connect with an ordinary key."
+    )
+
+
+class StorageFailed(OpenRouterAuthError):
+    """Raised when OpenRouter made a key, and it could not or may no longer be stored."""
+
+    code = "storage_failed"
+    message = _(
+        "OpenRouter made a key, but this site did not save it: saving failed, or you disconnected "
+        "or your account changed meanwhile."
+    )
+
+
+class KeyRefusedAtConnect(KeyRejected):
+    """Raised when a brand-new key fails its first check; an old connection stays as it is."""
+
+    message = _(
+        "OpenRouter made a key and then did not accept it, so it was not saved. Please start again."
+    )

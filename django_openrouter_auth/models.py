@@ -1,0 +1,233 @@
+"""What is stored: each user's key, and each attempt to connect one."""
+
+from datetime import datetime
+from typing import Any, TypedDict
+
+from django.db import connections, models
+from django.db.models import OuterRef, Q, Subquery
+from django.utils.translation import gettext_lazy as _
+
+from .conf import app_settings, user_model_name
+from .fields import EncryptedKeyField, SealedKey, fingerprint, mask, owner_fingerprint
+
+
+class KeyFields(TypedDict):
+    """The four fields that follow from a key and change only together."""
+
+    secret: SealedKey
+    key_hash: str
+    hint: str
+    owner_hash: str
+
+
+class OpenRouterKey(models.Model):
+    """A user's own OpenRouter key: at most one per user."""
+
+    class Source(models.TextChoices):
+        """The way by which a key came."""
+
+        OAUTH = "oauth", _("connected on OpenRouter")
+        CODE = "code", _("code entered by hand")
+        PASTED = "pasted", _("key entered by hand")
+        ADMIN = "admin", _("set by an administrator")
+
+    class Status(models.TextChoices):
+        """Whether a key can be used."""
+
+        ACTIVE = "active", _("active")
+        REJECTED = "rejected", _("rejected by OpenRouter")
+        UNREADABLE = "unreadable", _("unreadable")
+
+    user = models.OneToOneField(
+        user_model_name(),
+        on_delete=models.CASCADE,
+        related_name="openrouter_key",
+        verbose_name=_("user"),
+    )
+    secret = EncryptedKeyField(
+        _("secret"), shown_as="hint", owner="user_id", owner_hash="owner_hash"
+    )
+    key_hash = models.CharField(
+        _("fingerprint"),
+        max_length=64,
+        db_index=True,
+        help_text=_("SHA-256 of the key, in lowercase hex; OpenRouter's links contain it."),
+    )
+    hint = models.CharField(_("key"), max_length=40, help_text=_("What may be shown of the key."))
+    owner_hash = models.CharField(
+        _("owner's fingerprint"),
+        max_length=64,
+        help_text=_("SHA-256 over user and key: a key that is moved to another user is refused."),
+    )
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.ACTIVE
+    )
+    openrouter_user_id = models.CharField(_("OpenRouter user"), max_length=255, blank=True)
+    label = models.CharField(
+        _("label"), max_length=100, blank=True, help_text=_("OpenRouter's own mask of the key.")
+    )
+    usage = models.DecimalField(
+        _("usage"), max_digits=19, decimal_places=9, null=True, blank=True, help_text=_("US$")
+    )
+    limit = models.DecimalField(
+        _("limit"),
+        max_digits=19,
+        decimal_places=9,
+        null=True,
+        blank=True,
+        help_text=_("US$ that the key may spend, empty: no limit of its own. Not a balance."),
+    )
+    limit_remaining = models.DecimalField(
+        _("limit remaining"),
+        max_digits=19,
+        decimal_places=9,
+        null=True,
+        blank=True,
+        help_text=_("US$"),
+    )
+    limit_reset = models.CharField(_("limit resets"), max_length=20, blank=True)
+    is_free_tier = models.BooleanField(_("free tier"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    connected_at = models.DateTimeField(_("connected at"))
+    checked_at = models.DateTimeField(
+        _("checked at"),
+        null=True,
+        blank=True,
+        help_text=_("When OpenRouter last told about this key."),
+    )
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("OpenRouter key")
+        verbose_name_plural = _("OpenRouter keys")
+
+    def __str__(self) -> str:
+        return f"OpenRouter key #{self.pk}"
+
+    @staticmethod
+    def derive(user_id: object, api_key: str) -> KeyFields:
+        """Return the fields that follow from a key, ready for a model or an update."""
+        return {
+            "secret": SealedKey.seal(api_key),
+            "key_hash": fingerprint(api_key),
+            "hint": mask(api_key),
+            "owner_hash": owner_fingerprint(user_id, api_key),
+        }
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the site can call OpenRouter with this key, as far as is known."""
+        return self.status == self.Status.ACTIVE
+
+    @property
+    def settings_url(self) -> str:
+        """The page of OpenRouter on which the key's owner changes or deletes it.
+
+        Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
+        """
+        return f"{app_settings.web_url}/keys/{self.key_hash}"
+
+    @property
+    def activity_url(self) -> str:
+        """The page of OpenRouter on which the key's owner sees what was spent with it.
+
+        Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
+        """
+        return f"{app_settings.web_url}/logs?api_key_hash={self.key_hash}"
+
+
+class ConnectAttemptQuerySet(models.QuerySet["ConnectAttempt"]):
+    """Questions about attempts."""
+
+    def pending(self) -> "ConnectAttemptQuerySet":
+        """Return the attempts that nobody has come back for yet."""
+        return self.filter(claimed_at=None)
+
+    def unfinished(self) -> "ConnectAttemptQuerySet":
+        """Return the attempts without a result: pending ones, and those at the exchange."""
+        return self.filter(outcome="")
+
+    def with_stored_key(self) -> "ConnectAttemptQuerySet":
+        """Annotate ``stored_key_hash``: the fingerprint of the key that the user has now."""
+        keys = OpenRouterKey.objects.filter(user=OuterRef("user"))
+        return self.annotate(stored_key_hash=Subquery(keys.values("key_hash")[:1]))
+
+    def superfluous(
+        self, user_id: object, *, since: datetime, pending: int, ended: int
+    ) -> "ConnectAttemptQuerySet":
+        """Return those of a user's attempts that need not be kept.
+
+        Args:
+            user_id: the user's primary key.
+            since: pending attempts from before this moment have expired.
+            pending: how many of the newest pending attempts to keep.
+            ended: how many of the newest ended attempts to keep as a record.
+        """
+        mine = self.filter(user_id=user_id)
+        newest_pending = mine.pending().filter(created_at__gt=since).newest(pending)
+        newest_ended = mine.exclude(outcome="").newest(ended)
+        return mine.filter(
+            Q(claimed_at=None) & ~Q(pk__in=newest_pending)
+            | ~Q(outcome="") & ~Q(pk__in=newest_ended)
+        )
+
+    def newest(self, number: int) -> Any:
+        """Return the primary keys of the newest rows, to be used in a condition."""
+        keys = self.order_by("-created_at", "-pk").values_list("pk", flat=True)[:number]
+        # MySQL and MariaDB take no LIMIT in a subquery of IN, so they get the list itself.
+        sliceable = connections[self.db].features.allow_sliced_subqueries_with_in
+        return keys if sliceable else list(keys)
+
+
+class ConnectAttempt(models.Model):
+    """One attempt to connect: pending, claimed by one request, then ended with an outcome."""
+
+    class Mode(models.TextChoices):
+        """How the code comes back."""
+
+        CALLBACK = "callback", _("callback")
+
+    user = models.ForeignKey(
+        user_model_name(),
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("user"),
+    )
+    state_hash = models.CharField(
+        _("state"), max_length=64, unique=True, help_text=_("SHA-256 of the state.")
+    )
+    browser_hash = models.CharField(
+        _("browser"),
+        max_length=64,
+        help_text=_("SHA-256 of the value that the session of the browser holds."),
+    )
+    code_verifier = EncryptedKeyField(_("code verifier"), null=True, blank=True)
+    method = models.CharField(
+        _("code challenge method"), max_length=10, blank=True, help_text=_("Empty: no challenge.")
+    )
+    mode = models.CharField(_("mode"), max_length=10, choices=Mode.choices, default=Mode.CALLBACK)
+    next_url = models.CharField(_("next"), max_length=2000, blank=True)
+    created_at = models.DateTimeField(_("started at"))
+    claimed_at = models.DateTimeField(
+        _("returned at"),
+        null=True,
+        blank=True,
+        help_text=_("When a request took this attempt; no other can."),
+    )
+    outcome = models.CharField(
+        _("outcome"),
+        max_length=40,
+        blank=True,
+        help_text=_('Empty while pending, then "connected" or the code of what went wrong.'),
+    )
+
+    objects = ConnectAttemptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("connect attempt")
+        verbose_name_plural = _("connect attempts")
+        indexes = (models.Index(fields=["user", "-created_at"], name="openrouter_attempt_user"),)
+
+    def __str__(self) -> str:
+        return f"Connect attempt #{self.pk}"

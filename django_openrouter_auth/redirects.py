@@ -1,0 +1,69 @@
+"""Where people go next: only ever to a path of this site, or where a setting says."""
+
+import re
+from urllib.parse import unquote, urlencode, urlsplit
+
+from django.http import HttpRequest, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+LONGEST_NEXT = 2000
+UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]")
+FLOW_URLS = ("connect", "callback", "disconnect", "check")
+
+
+class SeeOther(HttpResponseRedirect):
+    """A redirect that is always followed with GET."""
+
+    status_code = 303
+
+
+def safe_next(url: str | None) -> str:
+    """Return an absolute path of this site, or an empty string for anything else.
+
+    Args:
+        url: what a visitor sent or what was stored; full URLs, paths of our own flow and
+            everything over 2,000 characters are not taken.
+    """
+    if (
+        not url
+        or len(url) > LONGEST_NEXT
+        or not url.startswith("/")
+        or UNPRINTABLE.search(url)
+        or not url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+        or _is_own_flow(url)
+    ):
+        return ""
+    return url
+
+
+def _is_own_flow(url: str) -> bool:
+    path = unquote(urlsplit(url).path).removeprefix(get_script_prefix().rstrip("/"))
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return False
+    return "openrouter_auth" in match.app_names and match.url_name in {*FLOW_URLS, None}
+
+
+def target(wanted: str | None, configured: str | None) -> str:
+    """Return where to go: the visitor's wish, else the setting, else the connection page."""
+    page = safe_next(wanted)
+    if page:
+        return page
+    try:
+        return resolve_url(configured or "openrouter_auth:manage")
+    except NoReverseMatch:
+        return reverse("openrouter_auth:manage")
+
+
+def with_next(path: str, wanted: str | None) -> str:
+    """Return a path of this app with a ``next`` parameter, where the wish can be granted."""
+    page = safe_next(wanted)
+    return f"{path}?{urlencode({'next': page})}" if page else path
+
+
+def origin_of(request: HttpRequest) -> str:
+    """Return scheme and host as this request reached the site."""
+    return f"{request.scheme}://{request.get_host()}"

@@ -1,0 +1,97 @@
+"""``{% load openrouter_auth %}``: the button, its stylesheet, and a question for ``{% if %}``."""
+
+from typing import Any
+
+from django import template
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
+from django.shortcuts import resolve_url
+from django.template import Context
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from ..conf import login_url
+from ..models import OpenRouterKey
+from ..redirects import safe_next
+from ..services import find_key_once
+
+register = template.Library()
+
+VARIANTS = ("default", "minimal", "branded", "icon", "cta")
+SIZES = ("default", "sm", "lg", "xl")
+
+
+@register.simple_tag(takes_context=True)
+def openrouter_button(
+    context: Context,
+    next: str = "",  # the name that Django's own login view uses
+    label: str = "",
+    variant: str = "default",
+    size: str = "default",
+    css_class: str = "",
+) -> SafeString:
+    """Show how to connect OpenRouter or, once connected, the masked key.
+
+    Args:
+        next: a path of this site to return to; anything else is left out.
+        label: text in place of *Connect OpenRouter*.
+        variant: ``default``, ``minimal``, ``branded``, ``icon`` or ``cta``.
+        size: ``sm``, ``default``, ``lg`` or ``xl``.
+        css_class: more classes for the button.
+    """
+    request: HttpRequest | None = context.get("request")
+    user = getattr(request, "user", None) or context.get("user")
+    page = safe_next(str(next))
+    key = _key_of(user)
+    if key is not None and key.is_usable:
+        shown = label or _("OpenRouter connected")
+    elif key is not None:
+        shown = label or _("Reconnect OpenRouter")
+    else:
+        shown = label or _("Connect OpenRouter")
+    connect_url = reverse("openrouter_auth:connect")
+    own = {
+        "key": key,
+        "label": shown,
+        "next": page,
+        "variant": variant if variant in VARIANTS else "default",
+        "size": size if size in SIZES else "default",
+        "css_class": css_class,
+        "connect_url": connect_url,
+        "manage_url": reverse("openrouter_auth:manage"),
+    }
+    if not getattr(user, "is_authenticated", False):
+        # After signing in, the page with the button leads on; a POST cannot be repeated for them.
+        back = f"{connect_url}?{urlencode({'next': page})}" if page else connect_url
+        own["login_url"] = f"{resolve_url(login_url())}?{urlencode({'next': back})}"
+    elif request is not None:
+        own["csrf_token"] = get_token(request)
+    # A context of its own keeps escaping on inside {% autoescape off %}.
+    current: Any = context.template
+    html: SafeString = current.engine.get_template("openrouter_auth/button.html").render(
+        Context(own)
+    )
+    return html
+
+
+@register.simple_tag
+def openrouter_stylesheet() -> SafeString:
+    """Link the stylesheet of the button and the pages."""
+    return format_html('<link rel="stylesheet" href="{}">', static("openrouter_auth/style.css"))
+
+
+@register.filter
+def has_openrouter_key(user: AbstractBaseUser | AnonymousUser | None) -> bool:
+    """Return whether a user has a key that can be used."""
+    key = _key_of(user)
+    return key is not None and key.is_usable
+
+
+def _key_of(user: Any) -> OpenRouterKey | None:
+    return find_key_once(user) if getattr(user, "is_authenticated", False) else None

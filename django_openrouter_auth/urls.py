@@ -1,0 +1,18 @@
+"""The pages of this app: include them under a path of your choice."""
+
+from django.urls import path, re_path
+
+from . import views
+
+app_name = "openrouter_auth"
+
+urlpatterns = [
+    path("", views.manage, name="manage"),
+    path("connect/", views.connect, name="connect"),
+    path("callback/<str:state>/", views.callback, name="callback"),
+    # A damaged callback still carries a code: it must reach the view, which answers with a clean
+    # URL, and neither a 404 page nor the redirect that appends a slash.
+    re_path(r"^callback/(?P<state>(?s:.*))$", views.callback),
+    path("disconnect/", views.disconnect, name="disconnect"),
+    path("status/", views.status, name="status"),
+]

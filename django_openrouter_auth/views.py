@@ -1,0 +1,212 @@
+"""The pages: each parses, calls one service, leaves a message and redirects."""
+
+import re
+import secrets
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.contrib.messages import constants
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.vary import vary_on_cookie, vary_on_headers
+
+from . import services
+from .answers import flow_view, prefers_json, problem, tell, tell_error
+from .conf import app_settings, session_cookie_name
+from .exceptions import NotAuthenticated, OpenRouterAuthError
+from .models import OpenRouterKey
+from .redirects import SeeOther, origin_of, safe_next, target, with_next
+
+SESSION_KEY = "openrouter_auth"
+BROWSER = re.compile(r"[A-Za-z0-9_-]{22}")
+LONGEST_LABEL = 100
+
+
+@flow_view("GET")
+@vary_on_cookie
+def manage(request: HttpRequest) -> HttpResponse:
+    """Show the user's connection."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    return render(request, "openrouter_auth/manage.html", {"key": services.find_key(request.user)})
+
+
+@flow_view("GET", "POST")
+@vary_on_headers("Accept", "Cookie")
+@csrf_protect
+def connect(request: HttpRequest) -> HttpResponse:
+    """Send the user to OpenRouter (POST), or show the button that does (GET)."""
+    wanted = request.POST.get("next") or request.GET.get("next")
+    user = request.user
+    if not user.is_authenticated:
+        if prefers_json(request):
+            return problem(NotAuthenticated(stage="start"))
+        return redirect_to_login(with_next(request.path, wanted))
+    if request.method == "GET":
+        context = {"key": services.find_key(user), "next": safe_next(wanted)}
+        return render(request, "openrouter_auth/connect.html", context)
+    try:
+        url = services.begin(
+            user=user,
+            browser=_remember_browser(request),
+            origin=app_settings.SITE_URL or origin_of(request),
+            next_url=safe_next(wanted),
+            key_label=_key_label(request),
+        )
+    except OpenRouterAuthError as error:
+        if prefers_json(request):
+            return problem(error)
+        tell_error(request, error)
+        return SeeOther(target(wanted, None))
+    if prefers_json(request):
+        return JsonResponse({"authorization_url": url})
+    return SeeOther(url)
+
+
+def _remember_browser(request: HttpRequest) -> str:
+    """Return the random value by which this browser's session is known, making one if needed."""
+    browser = _known_browser(request)
+    if browser is None:
+        browser = request.session[SESSION_KEY] = secrets.token_urlsafe(16)
+    return browser
+
+
+def _known_browser(request: HttpRequest) -> str | None:
+    browser = request.session.get(SESSION_KEY)
+    return browser if isinstance(browser, str) and BROWSER.fullmatch(browser) else None
+
+
+def _key_label(request: HttpRequest) -> str:
+    label = app_settings.KEY_LABEL
+    return str((label(request) if callable(label) else label) or "")[:LONGEST_LABEL]
+
+
+@flow_view("GET")
+def callback(request: HttpRequest, state: str) -> HttpResponse:
+    """Finish an attempt and go on to a clean URL: the code must not stay in the address bar."""
+    if "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", "")):
+        return HttpResponse(status=204)
+    if session_cookie_name() not in request.COOKIES and "bounced" not in request.GET:
+        return _bounce(request)
+    try:
+        return _finish(request, state)
+    except OpenRouterAuthError as error:
+        failure = error
+    # Nothing may escape: an unhandled exception would put the code into Django's error report.
+    except Exception:  # noqa: BLE001 - as said
+        failure = OpenRouterAuthError(stage="callback", outcome_unknown=True)
+    tell_error(request, failure)
+    return SeeOther(reverse("openrouter_auth:manage"))
+
+
+def _finish(request: HttpRequest, state: str) -> HttpResponse:
+    user = request.user
+    if not (user.is_authenticated and user.is_active):
+        tell_error(request, NotAuthenticated(stage="callback"))
+        return redirect_to_login(reverse("openrouter_auth:connect"))
+    connected = services.complete(
+        user=user, browser=_known_browser(request), state=state, answer=request.GET
+    )
+    tell(request, *_success(connected), services.CONNECTED)
+    return SeeOther(target(connected.next_url, app_settings.CONNECTED_URL))
+
+
+def _bounce(request: HttpRequest) -> HttpResponse:
+    """Answer with a page that reloads itself, now from this site.
+
+    Browsers hold back a ``SameSite=Strict`` session cookie on the way from OpenRouter, and send
+    it with a request that this site itself starts.
+    """
+    answer = request.GET.copy()
+    answer["bounced"] = "1"
+    return render(request, "openrouter_auth/bounce.html", {"query": answer.urlencode()})
+
+
+def _success(connected: services.Connected) -> tuple[int, str]:
+    if not connected.is_new:
+        return constants.INFO, _("OpenRouter is connected. This return from it was used before.")
+    text = _("OpenRouter is connected.")
+    if not connected.is_checked:
+        text += " " + _("OpenRouter did not answer when it was asked about the new key.")
+    if connected.replaced_hash is None:
+        return constants.SUCCESS, text
+    return constants.SUCCESS, format_html(
+        '{} {} <a href="{}">{}</a>',
+        text,
+        _("Your previous key is no longer used here, but it still works until you delete it."),
+        OpenRouterKey(key_hash=connected.replaced_hash).settings_url,
+        _("Open the previous key at OpenRouter"),
+    )
+
+
+@flow_view("GET", "POST")
+@vary_on_headers("Accept", "Cookie")
+@csrf_protect
+def disconnect(request: HttpRequest) -> HttpResponse:
+    """Ask whether to disconnect (GET), or delete the local copy of the key (POST)."""
+    wanted = request.POST.get("next") or request.GET.get("next")
+    user = request.user
+    if not user.is_authenticated:
+        if prefers_json(request):
+            return problem(NotAuthenticated(stage="use"))
+        return redirect_to_login(with_next(request.path, wanted))
+    if request.method == "GET":
+        context = {"key": services.find_key(user), "next": safe_next(wanted)}
+        return render(request, "openrouter_auth/disconnect.html", context)
+    key_hash = services.disconnect(user)
+    if prefers_json(request):
+        return JsonResponse(_status_of(services.find_key(user)))
+    if key_hash is None:
+        tell(request, constants.INFO, _("OpenRouter was not connected."), "not_connected")
+    else:
+        text = format_html(
+            '{} <a href="{}">{}</a>',
+            _(
+                "OpenRouter is disconnected: this site has deleted its copy of your key. The key "
+                "still works until you delete it at OpenRouter."
+            ),
+            OpenRouterKey(key_hash=key_hash).settings_url,
+            _("Open the key at OpenRouter"),
+        )
+        tell(request, constants.SUCCESS, text, "disconnected")
+    return SeeOther(target(wanted, app_settings.DISCONNECTED_URL))
+
+
+@flow_view("GET")
+@vary_on_cookie
+def status(request: HttpRequest) -> HttpResponse:
+    """Tell a program about the connection; never the key."""
+    if not request.user.is_authenticated:
+        return problem(NotAuthenticated(stage="use"))
+    return JsonResponse(_status_of(services.find_key(request.user)))
+
+
+def _status_of(key: OpenRouterKey | None) -> dict[str, Any]:
+    return {
+        "connected": key is not None and key.is_usable,
+        "status": key and key.status,
+        "hint": key and key.hint,
+        "label": key and (key.label or None),
+        "usage": key and _number(key.usage),
+        "limit": key and _number(key.limit),
+        "limit_remaining": key and _number(key.limit_remaining),
+        "limit_reset": key and (key.limit_reset or None),
+        "expires_at": key and key.expires_at,
+        "checked_at": key and key.checked_at,
+        "connected_at": key and key.connected_at,
+        "urls": {
+            "manage": reverse("openrouter_auth:manage"),
+            "connect": reverse("openrouter_auth:connect"),
+            "disconnect": reverse("openrouter_auth:disconnect"),
+            "openrouter_key": key and key.settings_url,
+            "openrouter_activity": key and key.activity_url,
+        },
+    }
+
+
+def _number(amount: Any) -> float | None:
+    return None if amount is None else float(amount)

@@ -1,0 +1,45 @@
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytest_plugins = ["tests.connecting", "tests.leakscan", "tests.standin"]
+
+# Only the environments that drive a browser install Playwright.
+collect_ignore = [] if find_spec("playwright") else ["browser"]
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs PostgreSQL on another database, so that a skip always means trouble."""
+    if connection.vendor == "postgresql":
+        return
+    left_out = [item for item in items if item.get_closest_marker("postgresql")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory):
+    """The folder with the sdist and the wheel, which `build` makes from the sdist."""
+    # From a copy: building leaves build/ and *.egg-info behind, and tox may be building too.
+    source = tmp_path_factory.mktemp("source") / "tree"
+    leftovers = shutil.ignore_patterns(
+        ".*_cache", ".git", ".tox", ".venv*", "__pycache__", "build", "dist", "*.egg-info"
+    )
+    shutil.copytree(ROOT, source, ignore=leftovers)
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, source], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(distributions):
+    """The path of the wheel."""
+    [path] = distributions.glob("*.whl")
+    return path

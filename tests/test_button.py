@@ -1,0 +1,185 @@
+"""The template tags: group TT of the threat model's catalogue."""
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import connection
+from django.template import Context, RequestContext, Template
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+
+from django_openrouter_auth.models import OpenRouterKey
+
+from .connecting import HINT
+from .test_keys import damage
+
+pytestmark = pytest.mark.django_db
+LOAD = "{% load openrouter_auth %}"
+EVIL = '"><script>alert(1)</script>'
+
+
+def render(source: str, visitor: Any = None, **context: Any) -> str:
+    """Render a template as a view of a site would."""
+    request = RequestFactory().get("/page/")
+    request.user = visitor if visitor is not None else AnonymousUser()
+    return Template(LOAD + source).render(RequestContext(request, context))
+
+
+@pytest.mark.parametrize("argument", ["label", "css_class", "next", "variant", "size"])
+@pytest.mark.parametrize("frame", ["{}", "{{% autoescape off %}}{}{{% endautoescape %}}"])
+def test_arguments_are_escaped(user, argument, frame):
+    """TT 189, M27: no argument brings markup in, also where escaping is switched off."""
+    tag = f"{{% openrouter_button {argument}=evil %}}"
+    assert "<script>" not in render(frame.format(tag), user, evil=EVIL)
+    assert "<script>" not in render(frame.format(tag), evil=EVIL)
+
+
+@pytest.mark.parametrize("wish", ["javascript:alert(1)", "//e", "/openrouter/connect/"])
+def test_foreign_next_is_left_out(user, wish):
+    """TT 191: a ``next`` that is no path of this site is left out."""
+    for visitor in (user, None):
+        html = render("{% openrouter_button next=wish %}", visitor, wish=wish)
+        assert 'name="next"' not in html
+        assert "connect%2F%3Fnext" not in html
+        assert "alert" not in html
+
+
+def test_next_is_passed_on(user):
+    """A good ``next`` travels in the form, and through the login for strangers."""
+    html = render("{% openrouter_button next='/ok/' %}", user)
+    assert '<input type="hidden" name="next" value="/ok/">' in html
+    html = render("{% openrouter_button next='/ok/' %}")
+    assert 'href="/accounts/login/?next=%2Fopenrouter%2Fconnect%2F%3Fnext%3D%252Fok%252F"' in html
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{}, {"user": AnonymousUser()}, {"user": None}, {"request": SimpleNamespace()}],
+    ids=["empty", "anonymous", "no user", "bare request"],
+)
+def test_poor_context(context):
+    """TT 192: without request or user the button leads strangers to the login page."""
+    html = Template(LOAD + "{% openrouter_button %}").render(Context(context))
+    assert 'href="/accounts/login/?next=%2Fopenrouter%2Fconnect%2F"' in html
+
+
+def test_user_without_a_request(user):
+    """TT 192: without a request there can be no CSRF token, so the button leads to the page."""
+    html = Template(LOAD + "{% openrouter_button %}").render(Context({"user": user}))
+    assert 'href="/openrouter/connect/"' in html
+    assert "<form" not in html
+
+
+def test_form(user):
+    """TT 193: the button is a POST form with a CSRF token; no link starts anything."""
+    html = render("{% openrouter_button %}", user)
+    assert re.search(r'<form [^>]*method="post" action="/openrouter/connect/"', html)
+    assert re.search(r'name="csrfmiddlewaretoken" value="\w{64}"', html)
+    assert "Connect OpenRouter" in html
+    assert "<a " not in html
+
+
+def test_connected(user, connected):
+    """Once connected the button shows the masked key and leads to the connection page."""
+    html = render("{% openrouter_button %}", User.objects.get(pk=user.pk))
+    assert HINT in html
+    assert 'href="/openrouter/"' in html
+    assert "<form" not in html
+
+
+def test_hint_is_escaped(user, connected):
+    """TT 194: what is stored about the key is text."""
+    OpenRouterKey.objects.update(hint="<b>x</b>")
+    assert "<b>" not in render("{% openrouter_button %}", User.objects.get(pk=user.pk))
+
+
+@pytest.mark.parametrize("page", ["/", "/openrouter/", "/openrouter/connect/"])
+def test_strict_content_security_policy(browser, page):
+    """TT 195: nothing inline, neither script nor style nor handler."""
+    html = browser.get(page).content.decode()
+    assert "<script" not in html
+    assert "style=" not in html
+    assert "<style" not in html
+    assert not re.search(r"\son\w+=", html)
+
+
+@pytest.mark.parametrize("state", ["rejected", "unreadable"])
+def test_key_that_cannot_be_used(user, connected, state):
+    """TT 196: a key that cannot be used is offered to be replaced."""
+    OpenRouterKey.objects.update(status=state)
+    damage()
+    html = render("{% openrouter_button %}", User.objects.get(pk=user.pk))
+    assert "Reconnect OpenRouter" in html
+    assert "<form" in html
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_one_query_for_many_tags(user, connected, has_key):
+    """TT 197, ST 136: ten tags on a page take one query, without the ciphertext."""
+    if not has_key:
+        OpenRouterKey.objects.all().delete()
+    visitor = User.objects.get(pk=user.pk)
+    source = "{% openrouter_button %}{% if user|has_openrouter_key %}yes{% endif %}" * 5
+    with CaptureQueriesContext(connection) as queries:
+        html = render(source, visitor, user=visitor)
+    assert len(queries) == 1
+    assert "secret" not in queries[0]["sql"]
+    assert html.count("yes") == (5 if has_key else 0)
+
+
+def test_joined_key_takes_no_query(user, connected, django_assert_num_queries):
+    """A user who was loaded with the key needs no query at all."""
+    visitor = User.objects.select_related("openrouter_key").get()
+    with django_assert_num_queries(0):
+        assert HINT in render("{% openrouter_button %}", visitor)
+
+
+def test_strangers_take_no_query(django_assert_num_queries):
+    """Nobody's key is not looked for."""
+    with django_assert_num_queries(0):
+        render("{% openrouter_button %}{% if user|has_openrouter_key %}{% endif %}")
+
+
+@pytest.mark.parametrize(
+    ("state", "answer"), [("active", "yes"), ("rejected", "no"), ("unreadable", "no")]
+)
+def test_filter(user, connected, state, answer):
+    """``has_openrouter_key`` is true for a key that can be used."""
+    OpenRouterKey.objects.update(status=state)
+    source = "{% if user|has_openrouter_key %}yes{% else %}no{% endif %}"
+    assert render(source) == "no"
+    visitor = User.objects.get(pk=user.pk)
+    assert render(source, visitor, user=visitor) == answer
+
+
+@pytest.mark.parametrize("variant", ["default", "minimal", "branded", "icon", "cta"])
+@pytest.mark.parametrize("size", ["sm", "default", "lg", "xl"])
+def test_variants_and_sizes(user, variant, size):
+    """Each documented look has its class, and every button has a name for screen readers."""
+    html = render(f"{{% openrouter_button variant='{variant}' size='{size}' %}}", user)
+    assert f"openrouter-button--{variant}" in html
+    assert f"openrouter-button--{size}" in html
+    named = 'aria-label="Connect OpenRouter"' if variant == "icon" else ">Connect OpenRouter<"
+    assert named in html
+
+
+def test_unknown_variant(user):
+    """A look that does not exist is the default one."""
+    assert "openrouter-button--default" in render("{% openrouter_button variant='x' %}", user)
+
+
+def test_label_and_class(user):
+    """Text and classes are the site's to choose."""
+    html = render("{% openrouter_button label='Bring your own AI' css_class='mine' %}", user)
+    assert "Bring your own AI" in html
+    assert " mine" in html
+
+
+def test_stylesheet():
+    """The stylesheet is a static file."""
+    assert render("{% openrouter_stylesheet %}") == (
+        '<link rel="stylesheet" href="/static/openrouter_auth/style.css">'
+    )
