@@ -43,6 +43,8 @@ class OpenRouterAuthError(Exception):
         self.status_code = status_code
         self.retry_after = retry_after
         self.outcome_unknown = outcome_unknown
+        #: A path of this site to which the user wanted to go, where an attempt was found.
+        self.next_url = ""
 
     def __str__(self) -> str:
         return str(self.message)

@@ -239,6 +239,7 @@ def complete(
         unexpected = type(error).__name__
         failure = OpenRouterAuthError(stage="callback", outcome_unknown=True)
     _end(attempt, failure, unexpected)
+    failure.next_url = attempt.next_url
     raise failure.with_traceback(None)
 
 

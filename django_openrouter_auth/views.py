@@ -32,7 +32,11 @@ def manage(request: HttpRequest) -> HttpResponse:
     """Show the user's connection."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
-    return render(request, "openrouter_auth/manage.html", {"key": services.find_key(request.user)})
+    context = {
+        "key": services.find_key(request.user),
+        "next": safe_next(request.GET.get("next")),
+    }
+    return render(request, "openrouter_auth/manage.html", context)
 
 
 @flow_view("GET", "POST")
@@ -100,7 +104,7 @@ def callback(request: HttpRequest, state: str) -> HttpResponse:
     except Exception:  # noqa: BLE001 - as said
         failure = OpenRouterAuthError(stage="callback", outcome_unknown=True)
     tell_error(request, failure)
-    return SeeOther(reverse("openrouter_auth:manage"))
+    return SeeOther(with_next(reverse("openrouter_auth:manage"), failure.next_url))
 
 
 def _finish(request: HttpRequest, state: str) -> HttpResponse:

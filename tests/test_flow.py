@@ -507,3 +507,22 @@ def test_url_names(db):
     for name, tail in names.items():
         assert reverse(f"openrouter_auth:{name}") == f"/openrouter/{tail}"
     assert reverse("openrouter_auth:callback", args=["abc"]) == "/openrouter/callback/abc/"
+
+
+def test_wish_survives_a_denial(browser, openrouter):
+    """Who says no and then thinks again still comes back to the page that they left."""
+    response = browser.get(start(browser, next="/ok/").path, {"error": "access_denied"})
+    assert response["Location"] == "/openrouter/?next=%2Fok%2F"
+    page = browser.get(response["Location"]).content.decode()
+    assert '<input type="hidden" name="next" value="/ok/">' in page
+
+
+@pytest.mark.parametrize("page", ["", "connect/", "disconnect/"])
+@pytest.mark.parametrize("has_key", [True, False])
+def test_forms_may_name_their_origin(browser, user, connected, page, has_key):
+    """Browsers send ``Origin: null`` from a no-referrer page; pages with a form say otherwise."""
+    if not has_key:
+        OpenRouterKey.objects.all().delete()
+    html = browser.get(f"/openrouter/{page}").content.decode()
+    if "<form" in html:
+        assert html.index('<meta name="referrer" content="same-origin">') < html.index("<button")
