@@ -96,8 +96,9 @@ def tell(request: HttpRequest, level: int, text: str, code: str) -> None:
     if not isinstance(waiting, BaseStorage):
         # django.contrib.messages is not in use; the next page shows the state all the same.
         return
+    # Looking at the messages marks them as shown; that does not make it so.
+    were_shown = waiting.used
     codes = {message.extra_tags for message in waiting}
-    # Looking at the messages marks them as shown; they have not been.
-    waiting.used = False
+    waiting.used = were_shown
     if code not in codes:
         messages.add_message(request, level, text, extra_tags=code)

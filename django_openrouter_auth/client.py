@@ -174,14 +174,15 @@ class BearerAuth(AuthBase):
     """Send a key as bearer token, and only to the origin of ``OPENROUTER_AUTH_API_URL``."""
 
     def __init__(self, api_key: str) -> None:
-        self._api_key = api_key
+        # In a closure the key shows up in no vars(), and a session that holds it in no pickle.
+        self._authorization = lambda: f"Bearer {api_key}"
 
     def __repr__(self) -> str:
         return "BearerAuth(<hidden>)"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if _origin(request.url or "") == _origin(app_settings.API_URL):
-            request.headers["Authorization"] = f"Bearer {self._api_key}"
+            request.headers["Authorization"] = self._authorization()
         return request
 
 

@@ -26,10 +26,10 @@ class OpenRouterKey(models.Model):
     class Source(models.TextChoices):
         """The way by which a key came."""
 
-        OAUTH = "oauth", _("connected on OpenRouter")
-        CODE = "code", _("code entered by hand")
-        PASTED = "pasted", _("key entered by hand")
-        ADMIN = "admin", _("set by an administrator")
+        OAUTH = "oauth", _("OpenRouter")
+        CODE = "code", _("entered code")
+        PASTED = "pasted", _("pasted key")
+        ADMIN = "admin", _("administrator")
 
     class Status(models.TextChoices):
         """Whether a key can be used."""

@@ -26,7 +26,7 @@ BROWSER = re.compile(r"[A-Za-z0-9_-]{22}")
 LONGEST_LABEL = 100
 
 
-@flow_view("GET")
+@flow_view("GET", "HEAD")
 @vary_on_cookie
 def manage(request: HttpRequest) -> HttpResponse:
     """Show the user's connection."""
@@ -39,7 +39,7 @@ def manage(request: HttpRequest) -> HttpResponse:
     return render(request, "openrouter_auth/manage.html", context)
 
 
-@flow_view("GET", "POST")
+@flow_view("GET", "HEAD", "POST")
 @vary_on_headers("Accept", "Cookie")
 @csrf_protect
 def connect(request: HttpRequest) -> HttpResponse:
@@ -50,7 +50,7 @@ def connect(request: HttpRequest) -> HttpResponse:
         if prefers_json(request):
             return problem(NotAuthenticated(stage="start"))
         return redirect_to_login(with_next(request.path, wanted))
-    if request.method == "GET":
+    if request.method != "POST":
         context = {"key": services.find_key(user), "next": safe_next(wanted)}
         return render(request, "openrouter_auth/connect.html", context)
     try:
@@ -147,7 +147,7 @@ def _success(connected: services.Connected) -> tuple[int, str]:
     )
 
 
-@flow_view("GET", "POST")
+@flow_view("GET", "HEAD", "POST")
 @vary_on_headers("Accept", "Cookie")
 @csrf_protect
 def disconnect(request: HttpRequest) -> HttpResponse:
@@ -158,7 +158,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
         if prefers_json(request):
             return problem(NotAuthenticated(stage="use"))
         return redirect_to_login(with_next(request.path, wanted))
-    if request.method == "GET":
+    if request.method != "POST":
         context = {"key": services.find_key(user), "next": safe_next(wanted)}
         return render(request, "openrouter_auth/disconnect.html", context)
     key_hash = services.disconnect(user)
@@ -180,7 +180,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
     return SeeOther(target(wanted, app_settings.DISCONNECTED_URL))
 
 
-@flow_view("GET")
+@flow_view("GET", "HEAD")
 @vary_on_cookie
 def status(request: HttpRequest) -> HttpResponse:
     """Tell a program about the connection; never the key."""

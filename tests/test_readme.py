@@ -107,7 +107,9 @@ def test_view_block(browser, user, connected, openrouter, settings):
 def test_settings_table_names_every_setting():
     """The table names every setting and nothing else."""
     table = README.split("Settings in brief")[1].split("``FERNET_KEYS``")[0]
-    names = {f"OPENROUTER_AUTH_{name}" for name in re.findall(r"^``([A-Z_]+)``", table, re.MULTILINE)}
+    names = {
+        f"OPENROUTER_AUTH_{name}" for name in re.findall(r"^``([A-Z_]+)``", table, re.MULTILINE)
+    }
     assert names == set(declared_settings())
 
 

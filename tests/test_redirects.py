@@ -386,3 +386,12 @@ def test_retry_after_is_passed_on():
     from django_openrouter_auth.exceptions import RateLimited
 
     assert problem(RateLimited(retry_after=7))["Retry-After"] == "7"
+
+
+@pytest.mark.parametrize("page", ["", "connect/", "disconnect/", "status/"])
+def test_pages_answer_head(browser, connected, page):
+    """Monitors may ask for the head of a page; that starts and deletes nothing."""
+    attempts = ConnectAttempt.objects.count()
+    assert browser.head(f"/openrouter/{page}").status_code == 200
+    assert ConnectAttempt.objects.count() == attempts
+    assert OpenRouterKey.objects.count() == 1

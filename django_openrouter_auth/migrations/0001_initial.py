@@ -57,10 +57,10 @@ class Migration(migrations.Migration):
                     "source",
                     models.CharField(
                         choices=[
-                            ("oauth", "connected on OpenRouter"),
-                            ("code", "code entered by hand"),
-                            ("pasted", "key entered by hand"),
-                            ("admin", "set by an administrator"),
+                            ("oauth", "OpenRouter"),
+                            ("code", "entered code"),
+                            ("pasted", "pasted key"),
+                            ("admin", "administrator"),
                         ],
                         max_length=10,
                         verbose_name="source",
