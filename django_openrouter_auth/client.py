@@ -53,6 +53,7 @@ KNOWN_PREFIX = "sk-or-"
 USER_AGENT = f"django-openrouter-auth/{__version__}"
 EXCHANGE = "exchange"
 STATUS = "status"
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,10 @@ class OpenRouterAdapter(HTTPAdapter):
             path = DEFAULT_CA_BUNDLE_PATH if verify is True else str(verify)
             pool.pop("ca_certs", None)
             pool.pop("ca_cert_dir", None)
-            pool["ssl_context"] = _trust_store(path, Path(path).stat().st_mtime_ns)
+            try:
+                pool["ssl_context"] = _trust_store(path, Path(path).stat().st_mtime_ns)
+            except OSError as error:
+                raise requests.exceptions.SSLError(f"unusable CA bundle: {path}") from error
         return host, pool
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
@@ -175,15 +179,23 @@ class BearerAuth(AuthBase):
 
     def __init__(self, api_key: str) -> None:
         # In a closure the key shows up in no vars(), and a session that holds it in no pickle.
-        self._authorization = lambda: f"Bearer {api_key}"
+        self._authorization: Callable[[], str] = lambda: f"Bearer {api_key}"
 
     def __repr__(self) -> str:
         return "BearerAuth(<hidden>)"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if _origin(request.url or "") == _origin(app_settings.API_URL):
+        if _is_ours(request.url or ""):
             request.headers["Authorization"] = self._authorization()
         return request
+
+
+def _is_ours(url: str) -> bool:
+    """Return whether a URL has the origin of ``OPENROUTER_AUTH_API_URL``."""
+    try:
+        return _origin(url) == _origin(app_settings.API_URL)
+    except ValueError:
+        return False
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -196,11 +208,20 @@ def _forget_cookies(session: requests.Session) -> None:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
+class _NoRedirects(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find no redirect in any answer.
+
+        With ``allow_redirects=False`` requests still prepares the next request: it parses the
+        address, and reads and unpacks the whole body, of any size.
+        """
+
+
 class OpenRouterConnection:
     """One short conversation: a fresh connection, closed at the end of the ``with`` block."""
 
     def __enter__(self) -> Self:
-        self._session = requests.Session()
+        self._session = _NoRedirects()
         self._session.mount("https://", OpenRouterAdapter())
         self._session.mount("http://", OpenRouterAdapter())
         self._session.headers.clear()
@@ -310,6 +331,9 @@ class OpenRouterConnection:
             failure = TLSError(stage=stage)
         except requests.exceptions.InvalidHeader:
             failure = ProviderProtocol(stage=stage, outcome_unknown=stage == EXCHANGE)
+        except urllib3.exceptions.LocationValueError:
+            # An address that is none: the settings are wrong, not OpenRouter.
+            raise
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             failure = ProviderUnavailable(
                 stage=stage, outcome_unknown=stage == EXCHANGE and not _was_never_sent(error)
@@ -354,7 +378,8 @@ def _read_object(response: requests.Response, stage: str) -> dict[str, Any]:
         data = None
     if isinstance(data, dict):
         return data
-    if body.lstrip().startswith(b"{") and not body.rstrip().endswith(b"}"):
+    # A NUL is a sign of UTF-16 or UTF-32, which end otherwise.
+    if body.lstrip().startswith(b"{") and not body.rstrip().endswith(b"}") and b"\0" not in body:
         raise ProviderUnavailable(stage=stage, status_code=status, outcome_unknown=minted)
     raise refused
 
@@ -438,12 +463,13 @@ class OpenRouterSession(requests.Session):
         """Resolve a path below the API; refuse a URL of another origin."""
         base = app_settings.API_URL.rstrip("/")
         url = str(request.url)
-        if not urlsplit(url).scheme:
-            url = f"{base}/{url.lstrip('/')}"
-        if _origin(url) != _origin(base):
+        if not SCHEME.match(url):
+            request.url = f"{base}/{url.lstrip('/')}"
+        prepared = super().prepare_request(request)
+        # Looked at now, because parsers of URLs disagree about what they were given.
+        if not _is_ours(prepared.url or ""):
             raise requests.exceptions.InvalidURL("This session only talks to OpenRouter's API.")
-        request.url = url
-        return super().prepare_request(request)
+        return prepared
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send with the default time limits; raise ``KeyRejected`` once a 401 is confirmed."""
@@ -460,11 +486,12 @@ class OpenRouterSession(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Follow redirects inside OpenRouter's origin only: a prompt is nobody else's."""
-        target = super().get_redirect_target(resp)
-        if target is None:
+        try:
+            target = super().get_redirect_target(resp)
+            here = requests.compat.urljoin(resp.url, target or "")
+        except ValueError:
             return None
-        here = requests.compat.urljoin(resp.url, target)
-        return target if _origin(here) == _origin(app_settings.API_URL) else None
+        return target if _is_ours(here) else None
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response

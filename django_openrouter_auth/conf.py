@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -22,41 +22,31 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1")
 CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 
-def _is_url(value: object) -> bool:
-    """Return whether a value is an absolute URL to which a key may be sent."""
+def _split_url(value: object) -> SplitResult | None:
+    """Return the parts of an absolute URL without credentials, or ``None`` for anything else."""
     if not isinstance(value, str) or CONTROL_OR_SPACE.search(value):
-        return False
+        return None
     try:
         parts = urlsplit(value)
-        usable = parts.port is None or parts.port > 0
+        is_whole = bool(parts.hostname and parts.port != 0 and "@" not in parts.netloc)
     except ValueError:
+        return None
+    return parts if is_whole and parts.scheme in {"http", "https"} else None
+
+
+def _is_url(value: object) -> bool:
+    """Return whether a value is a URL to which a key may be sent."""
+    parts = _split_url(value)
+    if parts is None or "#" in str(value):
         return False
-    secure = parts.scheme == "https" or (
-        parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
-    )
-    return bool(usable and secure and parts.hostname and "@" not in parts.netloc) and (
-        "#" not in value
-    )
+    return parts.scheme == "https" or parts.hostname in LOOPBACK_HOSTS
 
 
 def _is_origin(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, str) or CONTROL_OR_SPACE.search(value):
-        return False
-    try:
-        parts = urlsplit(value)
-        usable = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    return bool(
-        usable
-        and parts.scheme in {"http", "https"}
-        and parts.hostname
-        and "@" not in parts.netloc
-        and parts.path in {"", "/"}
-        and not set("?#") & set(value)
-    )
+    parts = _split_url(value)
+    if parts is None:
+        return value is None
+    return parts.path in {"", "/"} and not set("?#") & set(str(value))
 
 
 def _is_seconds(value: object) -> bool:

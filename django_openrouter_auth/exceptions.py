@@ -26,8 +26,8 @@ class OpenRouterAuthError(Exception):
     level: ClassVar[str] = "error"
     recovery: ClassVar[str] = "restart"
     message: ClassVar[str | Promise] = _(
-        "Something unexpected went wrong, so OpenRouter was not connected. "
-        "Nothing was saved. Please try again."
+        "Something unexpected went wrong on this site. If OpenRouter is not shown as connected, "
+        "please start again."
     )
 
     def __init__(

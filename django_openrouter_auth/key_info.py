@@ -69,7 +69,10 @@ def _moment(value: object) -> datetime | None:
         moment = parse_datetime(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    if moment is not None and timezone.is_naive(moment):
+    # The first and the last year cannot be converted to every time zone.
+    if moment is None or not 1970 <= moment.year < 9999:
+        return None
+    if timezone.is_naive(moment):
         return timezone.make_aware(moment, timezone.get_default_timezone())
     return moment
 

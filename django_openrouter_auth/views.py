@@ -4,6 +4,7 @@ import re
 import secrets
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
 from django.contrib.messages import constants
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -27,16 +28,28 @@ LONGEST_LABEL = 100
 
 
 @flow_view("GET", "HEAD")
-@vary_on_cookie
+@vary_on_headers("Accept", "Cookie")
 def manage(request: HttpRequest) -> HttpResponse:
     """Show the user's connection."""
     if not request.user.is_authenticated:
-        return redirect_to_login(request.get_full_path())
-    context = {
-        "key": services.find_key(request.user),
-        "next": safe_next(request.GET.get("next")),
-    }
-    return render(request, "openrouter_auth/manage.html", context)
+        return _ask_to_sign_in(request)
+    return _page(request, request.user, "openrouter_auth/manage.html")
+
+
+def _ask_to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Send a stranger to the login page and back here, or tell their program."""
+    if prefers_json(request):
+        return problem(NotAuthenticated(stage="start"))
+    return redirect_to_login(with_next(request.path, _wish(request)))
+
+
+def _page(request: HttpRequest, user: AbstractBaseUser, template: str) -> HttpResponse:
+    context = {"key": services.find_key(user), "next": safe_next(_wish(request))}
+    return render(request, template, context)
+
+
+def _wish(request: HttpRequest) -> str | None:
+    return request.POST.get("next") or request.GET.get("next")
 
 
 @flow_view("GET", "HEAD", "POST")
@@ -44,28 +57,24 @@ def manage(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 def connect(request: HttpRequest) -> HttpResponse:
     """Send the user to OpenRouter (POST), or show the button that does (GET)."""
-    wanted = request.POST.get("next") or request.GET.get("next")
     user = request.user
     if not user.is_authenticated:
-        if prefers_json(request):
-            return problem(NotAuthenticated(stage="start"))
-        return redirect_to_login(with_next(request.path, wanted))
+        return _ask_to_sign_in(request)
     if request.method != "POST":
-        context = {"key": services.find_key(user), "next": safe_next(wanted)}
-        return render(request, "openrouter_auth/connect.html", context)
+        return _page(request, user, "openrouter_auth/connect.html")
     try:
         url = services.begin(
             user=user,
             browser=_remember_browser(request),
             origin=app_settings.SITE_URL or origin_of(request),
-            next_url=safe_next(wanted),
+            next_url=safe_next(_wish(request)),
             key_label=_key_label(request),
         )
     except OpenRouterAuthError as error:
         if prefers_json(request):
             return problem(error)
         tell_error(request, error)
-        return SeeOther(target(wanted, None))
+        return SeeOther(target(_wish(request), None))
     if prefers_json(request):
         return JsonResponse({"authorization_url": url})
     return SeeOther(url)
@@ -152,15 +161,11 @@ def _success(connected: services.Connected) -> tuple[int, str]:
 @csrf_protect
 def disconnect(request: HttpRequest) -> HttpResponse:
     """Ask whether to disconnect (GET), or delete the local copy of the key (POST)."""
-    wanted = request.POST.get("next") or request.GET.get("next")
     user = request.user
     if not user.is_authenticated:
-        if prefers_json(request):
-            return problem(NotAuthenticated(stage="use"))
-        return redirect_to_login(with_next(request.path, wanted))
+        return _ask_to_sign_in(request)
     if request.method != "POST":
-        context = {"key": services.find_key(user), "next": safe_next(wanted)}
-        return render(request, "openrouter_auth/disconnect.html", context)
+        return _page(request, user, "openrouter_auth/disconnect.html")
     key_hash = services.disconnect(user)
     if prefers_json(request):
         return JsonResponse(_status_of(services.find_key(user)))
@@ -177,7 +182,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
             _("Open the key at OpenRouter"),
         )
         tell(request, constants.SUCCESS, text, "disconnected")
-    return SeeOther(target(wanted, app_settings.DISCONNECTED_URL))
+    return SeeOther(target(_wish(request), app_settings.DISCONNECTED_URL))
 
 
 @flow_view("GET", "HEAD")
