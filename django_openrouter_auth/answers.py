@@ -52,6 +52,9 @@ def flow_view(*methods: str) -> Callable[[View[P]], View[P]]:
 
 def prefers_json(request: HttpRequest) -> bool:
     """Return whether the client would rather have JSON than a page."""
+    # Nearly every request is a browser's, and ranking its preferences is slow.
+    if "json" not in request.headers.get("Accept", ""):
+        return False
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 

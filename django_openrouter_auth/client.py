@@ -368,6 +368,9 @@ def _read_object(response: requests.Response, stage: str) -> dict[str, Any]:
     body = response.raw.read(MAX_BODY + 1, decode_content=False)
     if len(body) > MAX_BODY:
         raise refused
+    cut_off = ProviderUnavailable(stage=stage, status_code=status, outcome_unknown=minted)
+    if response.raw.length_remaining:
+        raise cut_off
     try:
         text = body.decode("utf-8").strip()
         data = json.loads(
@@ -380,7 +383,7 @@ def _read_object(response: requests.Response, stage: str) -> dict[str, Any]:
         return data
     # A NUL is a sign of UTF-16 or UTF-32, which end otherwise.
     if body.lstrip().startswith(b"{") and not body.rstrip().endswith(b"}") and b"\0" not in body:
-        raise ProviderUnavailable(stage=stage, status_code=status, outcome_unknown=minted)
+        raise cut_off
     raise refused
 
 

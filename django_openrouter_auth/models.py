@@ -1,10 +1,8 @@
 """What is stored: each user's key, and each attempt to connect one."""
 
-from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from django.db import connections, models
-from django.db.models import OuterRef, Q, Subquery
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from .conf import app_settings, user_model_name
@@ -18,6 +16,14 @@ class KeyFields(TypedDict):
     key_hash: str
     hint: str
     owner_hash: str
+
+
+def key_settings_url(key_hash: str) -> str:
+    """Return the page of OpenRouter on which a key's owner changes or deletes it.
+
+    Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
+    """
+    return f"{app_settings.web_url}/keys/{key_hash}"
 
 
 class OpenRouterKey(models.Model):
@@ -122,11 +128,8 @@ class OpenRouterKey(models.Model):
 
     @property
     def settings_url(self) -> str:
-        """The page of OpenRouter on which the key's owner changes or deletes it.
-
-        Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
-        """
-        return f"{app_settings.web_url}/keys/{self.key_hash}"
+        """The page of OpenRouter on which the key's owner changes or deletes it."""
+        return key_settings_url(self.key_hash)
 
     @property
     def activity_url(self) -> str:
@@ -135,49 +138,6 @@ class OpenRouterKey(models.Model):
         Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
         """
         return f"{app_settings.web_url}/logs?api_key_hash={self.key_hash}"
-
-
-class ConnectAttemptQuerySet(models.QuerySet["ConnectAttempt"]):
-    """Questions about attempts."""
-
-    def pending(self) -> "ConnectAttemptQuerySet":
-        """Return the attempts that nobody has come back for yet."""
-        return self.filter(claimed_at=None)
-
-    def unfinished(self) -> "ConnectAttemptQuerySet":
-        """Return the attempts without a result: pending ones, and those at the exchange."""
-        return self.filter(outcome="")
-
-    def with_stored_key(self) -> "ConnectAttemptQuerySet":
-        """Annotate ``stored_key_hash``: the fingerprint of the key that the user has now."""
-        keys = OpenRouterKey.objects.filter(user=OuterRef("user"))
-        return self.annotate(stored_key_hash=Subquery(keys.values("key_hash")[:1]))
-
-    def superfluous(
-        self, user_id: object, *, since: datetime, pending: int, ended: int
-    ) -> "ConnectAttemptQuerySet":
-        """Return those of a user's attempts that need not be kept.
-
-        Args:
-            user_id: the user's primary key.
-            since: pending attempts from before this moment have expired.
-            pending: how many of the newest pending attempts to keep.
-            ended: how many of the newest ended attempts to keep as a record.
-        """
-        mine = self.filter(user_id=user_id)
-        newest_pending = mine.pending().filter(created_at__gt=since).newest(pending)
-        newest_ended = mine.exclude(outcome="").newest(ended)
-        return mine.filter(
-            Q(claimed_at=None) & ~Q(pk__in=newest_pending)
-            | ~Q(outcome="") & ~Q(pk__in=newest_ended)
-        )
-
-    def newest(self, number: int) -> Any:
-        """Return the primary keys of the newest rows, to be used in a condition."""
-        keys = self.order_by("-created_at", "-pk").values_list("pk", flat=True)[:number]
-        # MySQL and MariaDB take no LIMIT in a subquery of IN, so they get the list itself.
-        sliceable = connections[self.db].features.allow_sliced_subqueries_with_in
-        return keys if sliceable else list(keys)
 
 
 class ConnectAttempt(models.Model):
@@ -221,8 +181,6 @@ class ConnectAttempt(models.Model):
         blank=True,
         help_text=_('Empty while pending, then "connected" or the code of what went wrong.'),
     )
-
-    objects = ConnectAttemptQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("connect attempt")

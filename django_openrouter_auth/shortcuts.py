@@ -6,7 +6,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
-from . import services
+from . import keys
 
 if TYPE_CHECKING:
     from requests import Session
@@ -25,7 +25,7 @@ def get_api_key(user: AbstractBaseUser | AnonymousUser | None) -> str:
         KeyRejected: OpenRouter no longer accepts the key.
         KeyUnreadable: the key cannot be decrypted; the user has to connect again.
     """
-    return services.reveal_key(user)
+    return keys.reveal_key(user)
 
 
 async def aget_api_key(user: AbstractBaseUser | AnonymousUser | None) -> str:
@@ -49,4 +49,4 @@ def get_session(user: AbstractBaseUser | AnonymousUser | None) -> "Session":
     A call of the session raises ``KeyRejected`` when OpenRouter answers 401 and ``GET /key``
     confirms it, and ``requests.exceptions.InvalidURL`` for a URL of another origin.
     """
-    return services.open_session(user)
+    return keys.open_session(user)

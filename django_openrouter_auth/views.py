@@ -17,9 +17,11 @@ from django.views.decorators.vary import vary_on_cookie, vary_on_headers
 
 from . import services
 from .answers import flow_view, prefers_json, problem, tell, tell_error
+from .attempts import CONNECTED
 from .conf import app_settings, session_cookie_name
 from .exceptions import NotAuthenticated, OpenRouterAuthError
-from .models import OpenRouterKey
+from .keys import find_key
+from .models import OpenRouterKey, key_settings_url
 from .redirects import SeeOther, origin_of, safe_next, target, with_next
 
 SESSION_KEY = "openrouter_auth"
@@ -44,7 +46,7 @@ def _ask_to_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, user: AbstractBaseUser, template: str) -> HttpResponse:
-    context = {"key": services.find_key(user), "next": safe_next(_wish(request))}
+    context = {"key": find_key(user), "next": safe_next(_wish(request))}
     return render(request, template, context)
 
 
@@ -124,7 +126,7 @@ def _finish(request: HttpRequest, state: str) -> HttpResponse:
     connected = services.complete(
         user=user, browser=_known_browser(request), state=state, answer=request.GET
     )
-    tell(request, *_success(connected), services.CONNECTED)
+    tell(request, *_success(connected), CONNECTED)
     return SeeOther(target(connected.next_url, app_settings.CONNECTED_URL))
 
 
@@ -151,7 +153,7 @@ def _success(connected: services.Connected) -> tuple[int, str]:
         '{} {} <a href="{}">{}</a>',
         text,
         _("Your previous key is no longer used here, but it still works until you delete it."),
-        OpenRouterKey(key_hash=connected.replaced_hash).settings_url,
+        key_settings_url(connected.replaced_hash),
         _("Open the previous key at OpenRouter"),
     )
 
@@ -168,7 +170,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
         return _page(request, user, "openrouter_auth/disconnect.html")
     key_hash = services.disconnect(user)
     if prefers_json(request):
-        return JsonResponse(_status_of(services.find_key(user)))
+        return JsonResponse(_status_of(find_key(user)))
     if key_hash is None:
         tell(request, constants.INFO, _("OpenRouter was not connected."), "not_connected")
     else:
@@ -178,7 +180,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
                 "OpenRouter is disconnected: this site has deleted its copy of your key. The key "
                 "still works until you delete it at OpenRouter."
             ),
-            OpenRouterKey(key_hash=key_hash).settings_url,
+            key_settings_url(key_hash),
             _("Open the key at OpenRouter"),
         )
         tell(request, constants.SUCCESS, text, "disconnected")
@@ -191,7 +193,7 @@ def status(request: HttpRequest) -> HttpResponse:
     """Tell a program about the connection; never the key."""
     if not request.user.is_authenticated:
         return problem(NotAuthenticated(stage="use"))
-    return JsonResponse(_status_of(services.find_key(request.user)))
+    return JsonResponse(_status_of(find_key(request.user)))
 
 
 def _status_of(key: OpenRouterKey | None) -> dict[str, Any]:

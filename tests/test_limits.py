@@ -88,7 +88,7 @@ def test_start_and_callback_take_four_and_six_statements(browser, openrouter):
     with CaptureQueriesContext(connection) as queries:
         browser.get(started.path, {"code": CODE})
     counts.append(statements(queries))
-    assert counts == ([4, 6] if connection.vendor != "mysql" else [6, 6])
+    assert counts == [4, 6]
 
 
 def statements(queries: CaptureQueriesContext) -> int:

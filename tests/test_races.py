@@ -13,7 +13,7 @@ from django.db import DatabaseError, IntegrityError, connection, connections
 from django.test import Client
 from django.utils import timezone
 
-from django_openrouter_auth import services
+from django_openrouter_auth import attempts, services
 from django_openrouter_auth.fields import fingerprint
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
@@ -124,11 +124,11 @@ def test_code_of_the_other_tab(browser, user, openrouter, db):
 def test_oldest_attempt_goes(browser, user, openrouter, db, settings, cap):
     """RC 55: of one attempt too many the oldest is forgotten and the newest works."""
     settings.OPENROUTER_AUTH_MAX_PENDING_ATTEMPTS = cap
-    attempts = [start(browser) for _ in range(cap + 1)]
+    started = [start(browser) for _ in range(cap + 1)]
     assert ConnectAttempt.objects.count() == cap
-    response = browser.get(attempts[0].path, {"code": CODE})
+    response = browser.get(started[0].path, {"code": CODE})
     assert outcome(response) == ("error", "state_unknown")
-    browser.get(attempts[1].path, {"code": CODE})
+    browser.get(started[1].path, {"code": CODE})
     assert get_api_key(user) == KEY
 
 
@@ -159,7 +159,7 @@ def test_ended_attempts_are_kept_in_bounds(browser, openrouter, db):
     """DR 199: nobody fills the table by starting and denying over and over."""
     for _ in range(25):
         browser.get(start(browser).path, {"error": "access_denied"})
-    assert ConnectAttempt.objects.count() <= services.ENDED_ATTEMPTS_KEPT + 1
+    assert ConnectAttempt.objects.count() <= attempts.ENDED_ATTEMPTS_KEPT + 1
 
 
 def test_reconnect_replaces_everything(browser, user, connected, openrouter, db):
@@ -253,17 +253,12 @@ def test_attempt_that_cannot_be_closed(browser, openrouter, db, monkeypatch):
     """A database that fails while the outcome is written does not hide the outcome."""
     openrouter.refuses()
     started = start(browser)
-    attempts = services._attempts
 
     def fail(*args: Any, **kwargs: Any) -> int:
         raise DatabaseError
 
-    def failing() -> Any:
-        queryset = attempts()
-        monkeypatch.setattr(type(queryset), "unfinished", fail)
-        return queryset
-
-    monkeypatch.setattr(services, "_attempts", failing)
+    monkeypatch.setattr(attempts.QuerySet, "update", fail)
+    monkeypatch.setattr(services, "claim_attempt", lambda attempt: None)
     response = browser.get(started.path, {"code": CODE})
     assert outcome(response) == ("error", "exchange_rejected")
 
@@ -271,14 +266,14 @@ def test_attempt_that_cannot_be_closed(browser, openrouter, db, monkeypatch):
 def test_lost_claim(browser, openrouter, db, monkeypatch):
     """RC 52: who loses the race for the row between look and claim goes away empty-handed."""
     started = start(browser)
-    find = services._find_attempt
+    find = services.find_attempt
 
     def find_then_lose(*args: Any) -> Any:
         attempt = find(*args)
         ConnectAttempt.objects.update(claimed_at=timezone.now())
         return attempt
 
-    monkeypatch.setattr(services, "_find_attempt", find_then_lose)
+    monkeypatch.setattr(services, "find_attempt", find_then_lose)
     response = browser.get(started.path, {"code": CODE})
     assert outcome(response) == ("error", "state_unknown")
     assert openrouter.exchanges == []
@@ -379,8 +374,7 @@ def test_two_starts_at_once(threads, browser, user, openrouter):
         together.wait()
         return start(twin)
 
-    attempts = threads(click, click)
-    for started in attempts:
+    for started in threads(click, click):
         browser.get(started.path, {"code": CODE})
     assert get_api_key(user) == KEY
 

@@ -17,9 +17,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from ..conf import login_url
+from ..keys import find_key_once
 from ..models import OpenRouterKey
 from ..redirects import safe_next
-from ..services import find_key_once
 
 register = template.Library()
 
@@ -55,23 +55,24 @@ def openrouter_button(
         shown = label or _("Reconnect OpenRouter")
     else:
         shown = label or _("Connect OpenRouter")
-    connect_url = reverse("openrouter_auth:connect")
-    own = {
+    own: dict[str, Any] = {
         "key": key,
         "label": shown,
         "next": page,
         "variant": variant if variant in VARIANTS else "default",
         "size": size if size in SIZES else "default",
         "css_class": css_class,
-        "connect_url": connect_url,
-        "manage_url": reverse("openrouter_auth:manage"),
     }
-    if not getattr(user, "is_authenticated", False):
-        # After signing in, the page with the button leads on; a POST cannot be repeated for them.
-        back = f"{connect_url}?{urlencode({'next': page})}" if page else connect_url
-        own["login_url"] = f"{resolve_url(login_url())}?{urlencode({'next': back})}"
-    elif request is not None:
-        own["csrf_token"] = get_token(request)
+    if key is not None and key.is_usable:
+        own["manage_url"] = reverse("openrouter_auth:manage")
+    else:
+        connect_url = own["connect_url"] = reverse("openrouter_auth:connect")
+        if not getattr(user, "is_authenticated", False):
+            # After signing in, the page with the button leads on; a POST cannot be repeated.
+            back = f"{connect_url}?{urlencode({'next': page})}" if page else connect_url
+            own["login_url"] = f"{resolve_url(login_url())}?{urlencode({'next': back})}"
+        elif request is not None:
+            own["csrf_token"] = get_token(request)
     # A context of its own keeps escaping on inside {% autoescape off %}.
     current: Any = context.template
     html: SafeString = current.engine.get_template("openrouter_auth/button.html").render(

@@ -1,0 +1,172 @@
+"""The life of an attempt's row: opened, found again, claimed by one request, ended.
+
+Sessions are last-write-wins, so that two callbacks at once could both take an attempt out of one.
+A row can be claimed by one conditional UPDATE, and only once.
+"""
+
+import logging
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import DatabaseError, connections, router
+from django.db.models import F, QuerySet
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.utils.datastructures import MultiValueDict
+
+from .conf import app_settings
+from .exceptions import (
+    AttemptInProgress,
+    AttemptInterrupted,
+    AttemptUsed,
+    ModeMismatch,
+    OpenRouterAuthError,
+    StateExpired,
+    StateUnknown,
+    UserMismatch,
+)
+from .fields import fingerprint
+from .models import ConnectAttempt
+
+logger = logging.getLogger("django_openrouter_auth")
+
+STATE = re.compile(r"[A-Za-z0-9_-]{43}")
+CONNECTED = "connected"
+ENDED_ATTEMPTS_KEPT = 20
+CLOCK_SKEW = timedelta(minutes=1)
+LONGEST_FINISH = timedelta(minutes=1)
+
+
+def attempt_rows() -> "QuerySet[ConnectAttempt]":
+    """Return all attempts, in the database that is written to."""
+    return ConnectAttempt.objects.using(router.db_for_write(ConnectAttempt))
+
+
+def open_attempt(
+    user: AbstractBaseUser,
+    *,
+    state: str,
+    browser: str,
+    code_verifier: str | None,
+    method: str | None,
+    next_url: str,
+) -> None:
+    """Store a pending attempt, and drop those of the user that are too old or too many.
+
+    Raises:
+        ImproperlyConfigured: the encryption keys cannot be used.
+    """
+    now = timezone.now()
+    attempt = ConnectAttempt(
+        user_id=user.pk,
+        state_hash=fingerprint(state),
+        browser_hash=fingerprint(browser),
+        code_verifier=code_verifier,
+        method=method or "",
+        next_url=next_url,
+        created_at=now,
+    )
+    _prune(user, now)
+    attempt.save(force_insert=True, using=router.db_for_write(ConnectAttempt))
+
+
+def _prune(user: AbstractBaseUser, now: datetime) -> None:
+    """Make room for one more attempt of a user.
+
+    Kept are the newest pending attempts that are still alive, those at the exchange, and the
+    newest ended ones as a record. Written in SQL because Django takes longer to compile this one
+    statement than for all the rest of a start (see ``benchmarks``).
+    """
+    alias = router.db_for_write(ConnectAttempt)
+    operations = connections[alias].ops
+    table = operations.quote_name(ConnectAttempt._meta.db_table)
+    # The inner table is for MySQL and MariaDB, which take no LIMIT in a subquery of IN.
+    newest = (
+        f"SELECT id FROM (SELECT id FROM {table} WHERE user_id = %s AND {{which}}"  # noqa: S608
+        " ORDER BY created_at DESC, id DESC LIMIT {number}) newest"
+    )
+    alive = newest.format(
+        which="claimed_at IS NULL AND created_at > %s",
+        number=app_settings.MAX_PENDING_ATTEMPTS - 1,
+    )
+    ended = newest.format(which="outcome <> ''", number=ENDED_ATTEMPTS_KEPT)
+    owner = ConnectAttempt._meta.get_field("user").get_db_prep_value(user.pk, connections[alias])
+    oldest = operations.adapt_datetimefield_value(now - app_settings.ATTEMPT_MAX_AGE)
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {table} WHERE user_id = %s AND ("  # noqa: S608 - our own names only
+            f"claimed_at IS NULL AND id NOT IN ({alive})"
+            f" OR outcome <> '' AND id NOT IN ({ended}))",
+            [owner, owner, oldest, owner],
+        )
+
+
+def find_attempt(
+    user: AbstractBaseUser, browser: str | None, state: str, answer: MultiValueDict[str, str]
+) -> Any:
+    """Return the attempt on which row, browser, user and mode agree.
+
+    The row carries ``stored_key_hash``: the fingerprint of the key that the user has now.
+
+    Raises:
+        StateUnknown: there is no such attempt of this browser, or another state came along.
+        UserMismatch: another user started it in this browser.
+        ModeMismatch: it was not started for a callback.
+    """
+    echoed = answer.getlist("state")
+    if not STATE.fullmatch(state) or any(value != state for value in echoed):
+        raise StateUnknown(stage="callback")
+    stored_key_hash = F("user__openrouter_key__key_hash")
+    found = attempt_rows().filter(state_hash=fingerprint(state))
+    attempt: Any = next(iter(found.annotate(stored_key_hash=stored_key_hash)), None)
+    if attempt is None or browser is None:
+        raise StateUnknown(stage="callback")
+    # The browser comes first: only the browser that started it may learn whose attempt it is.
+    if not constant_time_compare(attempt.browser_hash, fingerprint(browser)):
+        raise StateUnknown(stage="callback")
+    if attempt.user_id != user.pk:
+        raise UserMismatch(stage="callback")
+    if attempt.mode != ConnectAttempt.Mode.CALLBACK:
+        raise ModeMismatch(stage="callback")
+    return attempt
+
+
+def claim_attempt(attempt: ConnectAttempt) -> None:
+    """Take an attempt, so that no other request can.
+
+    Raises:
+        AttemptInProgress: another request was faster.
+    """
+    free = attempt_rows().filter(pk=attempt.pk, claimed_at=None)
+    if not free.update(claimed_at=timezone.now()):
+        raise AttemptInProgress(stage="callback")
+
+
+def require_age(attempt: ConnectAttempt) -> None:
+    """Refuse an attempt that is too old, or from the future by more than clocks differ.
+
+    Raises:
+        StateExpired: as said.
+    """
+    if not -CLOCK_SKEW <= timezone.now() - attempt.created_at <= app_settings.ATTEMPT_MAX_AGE:
+        raise StateExpired(stage="callback")
+
+
+def explain_claimed(attempt: ConnectAttempt, claimed_at: datetime) -> OpenRouterAuthError:
+    """Return why an attempt that was claimed before cannot be finished again."""
+    if attempt.outcome:
+        return AttemptUsed(stage="callback")
+    longest = LONGEST_FINISH + timedelta(seconds=sum(app_settings.TIMEOUT))
+    if timezone.now() - claimed_at < longest:
+        return AttemptInProgress(stage="callback")
+    return AttemptInterrupted(stage="callback", outcome_unknown=True)
+
+
+def end_attempt(attempt: ConnectAttempt, failure: OpenRouterAuthError) -> None:
+    """Write down how an attempt failed; a database that refuses is no reason to fail again."""
+    try:
+        attempt_rows().filter(pk=attempt.pk, outcome="").update(outcome=failure.code)
+    except DatabaseError:
+        logger.warning("openrouter attempt not closed: user=%s", attempt.user_id)
