@@ -49,28 +49,23 @@ def openrouter_button(
     user = getattr(request, "user", None) or context.get("user")
     page = safe_next(str(next))
     key = _key_of(user)
-    if key is not None and key.is_usable:
-        shown = label or _("OpenRouter connected")
-    elif key is not None:
-        shown = label or _("Reconnect OpenRouter")
-    else:
-        shown = label or _("Connect OpenRouter")
     own: dict[str, Any] = {
-        "key": key,
-        "label": shown,
+        "label": label,
         "next": page,
         "variant": variant if variant in VARIANTS else "default",
         "size": size if size in SIZES else "default",
         "css_class": css_class,
     }
     if key is not None and key.is_usable:
-        own["manage_url"] = reverse("openrouter_auth:manage")
+        own["url"], own["hint"] = reverse("openrouter_auth:manage"), key.hint
+        own["label"] = label or _("OpenRouter connected")
     else:
-        connect_url = own["connect_url"] = reverse("openrouter_auth:connect")
+        own["url"] = reverse("openrouter_auth:connect")
+        own["label"] = label or (_("Reconnect OpenRouter") if key else _("Connect OpenRouter"))
         if not getattr(user, "is_authenticated", False):
             # After signing in, the page with the button leads on; a POST cannot be repeated.
-            back = f"{connect_url}?{urlencode({'next': page})}" if page else connect_url
-            own["login_url"] = f"{resolve_url(login_url())}?{urlencode({'next': back})}"
+            back = f"{own['url']}?{urlencode({'next': page})}" if page else own["url"]
+            own["url"] = f"{resolve_url(login_url())}?{urlencode({'next': back})}"
         elif request is not None:
             own["csrf_token"] = get_token(request)
     # A context of its own keeps escaping on inside {% autoescape off %}.
