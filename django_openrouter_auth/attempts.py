@@ -27,7 +27,7 @@ from .exceptions import (
     StateUnknown,
     UserMismatch,
 )
-from .fields import fingerprint
+from .fields import fernet, fingerprint
 from .models import ConnectAttempt
 
 logger = logging.getLogger("django_openrouter_auth")
@@ -58,6 +58,8 @@ def open_attempt(
     Raises:
         ImproperlyConfigured: the encryption keys cannot be used.
     """
+    # Also where there is no verifier to encrypt: the key that follows could not be stored.
+    fernet()
     now = timezone.now()
     attempt = ConnectAttempt(
         user_id=user.pk,
@@ -76,8 +78,8 @@ def _prune(user: AbstractBaseUser, now: datetime) -> None:
     """Make room for one more attempt of a user.
 
     Kept are the newest pending attempts that are still alive, those at the exchange, and the
-    newest ended ones as a record. Written in SQL because Django takes longer to compile this one
-    statement than for all the rest of a start (see ``benchmarks``).
+    newest ended or interrupted ones as a record. Written in SQL because Django takes longer to
+    compile this one statement than for all the rest of a start (see ``benchmarks``).
     """
     alias = router.db_for_write(ConnectAttempt)
     operations = connections[alias].ops
@@ -91,15 +93,16 @@ def _prune(user: AbstractBaseUser, now: datetime) -> None:
         which="claimed_at IS NULL AND created_at > %s",
         number=app_settings.MAX_PENDING_ATTEMPTS - 1,
     )
-    ended = newest.format(which="outcome <> ''", number=ENDED_ATTEMPTS_KEPT)
+    is_over = "(outcome <> '' OR claimed_at <= %s)"
+    ended = newest.format(which=is_over, number=ENDED_ATTEMPTS_KEPT)
     owner = ConnectAttempt._meta.get_field("user").get_db_prep_value(user.pk, connections[alias])
     oldest = operations.adapt_datetimefield_value(now - app_settings.ATTEMPT_MAX_AGE)
     with connections[alias].cursor() as cursor:
         cursor.execute(
             f"DELETE FROM {table} WHERE user_id = %s AND ("  # noqa: S608 - our own names only
             f"claimed_at IS NULL AND id NOT IN ({alive})"
-            f" OR outcome <> '' AND id NOT IN ({ended}))",
-            [owner, owner, oldest, owner],
+            f" OR {is_over} AND id NOT IN ({ended}))",
+            [owner, owner, oldest, oldest, owner, oldest],
         )
 
 
@@ -134,13 +137,13 @@ def find_attempt(
 
 
 def claim_attempt(attempt: ConnectAttempt) -> None:
-    """Take an attempt, so that no other request can.
+    """Take an attempt, so that no other request can; its verifier leaves the database.
 
     Raises:
         AttemptInProgress: another request was faster.
     """
     free = attempt_rows().filter(pk=attempt.pk, claimed_at=None)
-    if not free.update(claimed_at=timezone.now()):
+    if not free.update(claimed_at=timezone.now(), code_verifier=None):
         raise AttemptInProgress(stage="callback")
 
 

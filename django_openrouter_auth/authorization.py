@@ -61,9 +61,10 @@ def build_authorization_url(
         "callback_url": origin.rstrip("/") + reverse("openrouter_auth:callback", args=[state]),
         "code_challenge": challenge,
         "code_challenge_method": method,
-        "key_label": key_label or None,
         "state": state,
     }
+    if key_label:
+        ours["key_label"] = key_label
     parameters = {
         name: str(value).lower() if isinstance(value, bool) else value
         for name, value in {**app_settings.AUTHORIZE_PARAMS, **ours}.items()

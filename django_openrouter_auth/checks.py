@@ -78,7 +78,7 @@ def check_encryption_keys(
         return [
             Warning(
                 "FERNET_KEYS holds an entry that is shorter than 32 characters or occurs twice.",
-                hint="Put a long random string in front and run the rotation.",
+                hint="Put a long random string in front, and keep the old ones behind it.",
                 id=f"{LABEL}.W002",
             )
         ]

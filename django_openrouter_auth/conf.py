@@ -86,7 +86,10 @@ def _is_parameters(value: object) -> bool:
 
 
 def _is_target(value: object) -> bool:
-    return value is None or isinstance(value, (str, Promise))
+    if not isinstance(value, str):
+        return value is None or isinstance(value, Promise)
+    # What else has a slash or a dot would be taken for a path relative to the callback.
+    return value.startswith("/") or "://" in value or not set("/.") & set(value)
 
 
 def _is_header(value: object) -> bool:
@@ -138,8 +141,12 @@ class AppSettings:
         timedelta(minutes=30), _is_attempt_age, "a timedelta above 0 and up to one day"
     )
     MAX_PENDING_ATTEMPTS = Setting[int](5, _is_small_count, "an integer from 1 to 100")
-    CONNECTED_URL = Setting[str | None](None, _is_target, "a URL, a path, a URL name or None")
-    DISCONNECTED_URL = Setting[str | None](None, _is_target, "a URL, a path, a URL name or None")
+    CONNECTED_URL = Setting[str | None](
+        None, _is_target, "a URL, a path that begins with a slash, a URL name or None"
+    )
+    DISCONNECTED_URL = Setting[str | None](
+        None, _is_target, "a URL, a path that begins with a slash, a URL name or None"
+    )
     APP_TITLE = Setting[str | None](None, _is_header, "a string of printable characters or None")
     APP_URL = Setting[str | None](None, _is_header, "a string of printable characters or None")
 

@@ -139,7 +139,7 @@ class StateUnknown(OpenRouterAuthError):
 
 
 class AttemptUsed(StateUnknown):
-    """Raised when an attempt has already ended; tells how it ended."""
+    """Raised when an attempt has already ended without a connection, or it is gone since."""
 
     message = _(
         "This return from OpenRouter was already used and did not connect. Nothing was changed "

@@ -164,7 +164,8 @@ class EncryptedKeyField(EncryptedTextField):  # type: ignore[misc]  # fernet-fie
         row = instance.__dict__
         if not self.owner:
             return sealed
-        owner = (row.get(self.owner), str(row.get(self.owner_hash, "")))
+        # By attribute, so that a row that was loaded in part loads what is missing.
+        owner = (getattr(instance, self.owner), str(getattr(instance, self.owner_hash)))
         return SealedKey(sealed.token, str(row.get(self.shown_as) or MASK), owner)
 
     # The base class caches these on the field, so that changed settings would go unseen.

@@ -42,7 +42,11 @@ def _ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     """Send a stranger to the login page and back here, or tell their program."""
     if prefers_json(request):
         return problem(NotAuthenticated(stage="start"))
-    return redirect_to_login(with_next(request.path, _wish(request)))
+    return _to_login(with_next(request.path, _wish(request)))
+
+
+def _to_login(page: str) -> HttpResponse:
+    return SeeOther(redirect_to_login(page).url)
 
 
 def _page(request: HttpRequest, user: AbstractBaseUser, template: str) -> HttpResponse:
@@ -122,7 +126,7 @@ def _finish(request: HttpRequest, state: str) -> HttpResponse:
     user = request.user
     if not (user.is_authenticated and user.is_active):
         tell_error(request, NotAuthenticated(stage="callback"))
-        return redirect_to_login(reverse("openrouter_auth:connect"))
+        return _to_login(reverse("openrouter_auth:connect"))
     connected = services.complete(
         user=user, browser=_known_browser(request), state=state, answer=request.GET
     )

@@ -39,7 +39,7 @@ WRONG: dict[str, list[Any]] = {
     "TIMEOUT": [None, 5, (5,), (0, 30), (-1, 30), (5, float("nan")), (5, 10**9), (True, 1), "ab"],
     "ATTEMPT_MAX_AGE": [None, 1800, "x"],
     "MAX_PENDING_ATTEMPTS": [None, 0, -1, 10**9, True, 2.5, "5"],
-    "CONNECTED_URL": [7],
+    "CONNECTED_URL": [7, "chat/page", "page.html"],
     "DISCONNECTED_URL": [7],
     "APP_TITLE": [7, "two\r\nlines"],
     "APP_URL": [7, "https://e\n"],

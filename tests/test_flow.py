@@ -105,6 +105,14 @@ def test_key_label_is_sent(browser, settings):
     assert len(label) == 100
 
 
+def test_key_label_among_the_authorize_params(browser, settings):
+    """A fixed label may stand among the other parameters; the setting for it wins."""
+    settings.OPENROUTER_AUTH_AUTHORIZE_PARAMS = {"key_label": "fixed"}
+    assert start(browser).parameters["key_label"] == ["fixed"]
+    settings.OPENROUTER_AUTH_KEY_LABEL = "better"
+    assert start(browser).parameters["key_label"] == ["better"]
+
+
 def test_authorize_params_are_sent_but_never_replace_ours(browser, settings):
     """T11: more parameters are requests; the callback and the challenge stay ours."""
     settings.OPENROUTER_AUTH_AUTHORIZE_PARAMS = {

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from django_openrouter_auth.exceptions import KeyRejected, KeyUnreadable, NotConnected
 from django_openrouter_auth.fields import fingerprint, owner_fingerprint
+from django_openrouter_auth.keys import find_key_once
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.services import disconnect
 from django_openrouter_auth.shortcuts import aget_api_key, get_api_key, get_session
@@ -330,3 +331,11 @@ def test_verdict_about_a_replaced_key(user, connected, openrouter):
         session.post("chat/completions", json={})
     assert row()["status"] == "active"
     assert get_api_key(user) == OTHER_KEY
+
+
+def test_partly_loaded_row(user, connected):
+    """A row that was loaded in part, as the button does, loads what is missing."""
+    visitor = type(user).objects.get()
+    assert find_key_once(visitor).secret.reveal() == KEY
+    assert visitor.openrouter_key.secret.reveal() == KEY
+    assert str(OpenRouterKey.objects.only("pk").get().secret) in {HINT, "..."}

@@ -129,7 +129,7 @@ def test_sandbox_knows_only_pkce():
 
 
 def test_only_services_write_rows():
-    """Rows are written by services, attempts and keys, so that every write keeps the same promises."""
+    """Rows are written by services, attempts and keys alone, so that writes keep promises."""
     writes = {"save", "create", "update", "delete", "bulk_create", "bulk_update"}
     for name, tree in modules().items():
         if name in {"services", "attempts", "keys"}:

@@ -36,8 +36,8 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment") / "with a space"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", wheel]
-    subprocess.run(command, check=True)
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*command, str(wheel)], check=True)
     return python
 
 
@@ -68,7 +68,7 @@ def run(python: Path, folder: Path, *arguments: str) -> None:
     """Run Python in a folder as a stranger would; show what it printed when it fails."""
     mine = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
     done = subprocess.run(
-        [python, "-W", "error", *arguments],
+        [str(python), "-W", "error", *arguments],
         cwd=folder,
         env=mine | {"DJANGO_SUPERUSER_PASSWORD": "correct horse"},
         capture_output=True,

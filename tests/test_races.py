@@ -162,6 +162,22 @@ def test_ended_attempts_are_kept_in_bounds(browser, openrouter, db):
     assert ConnectAttempt.objects.count() <= attempts.ENDED_ATTEMPTS_KEPT + 1
 
 
+def test_interrupted_attempts_are_pruned(browser, db):
+    """DR 199: attempts whose request died do not pile up either."""
+    for _ in range(25):
+        start(browser)
+        ConnectAttempt.objects.update(claimed_at=timezone.now() - timedelta(hours=1))
+    assert ConnectAttempt.objects.count() <= attempts.ENDED_ATTEMPTS_KEPT + 1
+
+
+def test_verifier_leaves_the_database_with_the_claim(browser, openrouter, db):
+    """A verifier is kept as long as it is needed, and not in the record of the attempt."""
+    started = start(browser)
+    assert ConnectAttempt.objects.get().code_verifier is not None
+    browser.get(started.path, {"code": CODE})
+    assert ConnectAttempt.objects.get().code_verifier is None
+
+
 def test_reconnect_replaces_everything(browser, user, connected, openrouter, db):
     """RC 60: a new key takes the place of the old one in the same row."""
     before = row()

@@ -216,9 +216,11 @@ def test_unusable_url_settings(browser, settings, name, value):
     assert not ConnectAttempt.objects.exists()
 
 
-def test_unusable_encryption_keys(browser, settings):
-    """Where the verifier cannot be encrypted nothing is started either."""
+@pytest.mark.parametrize("method", ["S256", None])
+def test_unusable_encryption_keys(browser, settings, method):
+    """Where nothing can be encrypted nothing is started, also without a verifier."""
     settings.FERNET_KEYS = [None]
+    settings.OPENROUTER_AUTH_CODE_CHALLENGE_METHOD = method
     response = browser.post("/openrouter/connect/")
     assert outcome(response) == ("error", "misconfigured")
     assert not ConnectAttempt.objects.exists()

@@ -1,0 +1,455 @@
+"""The documentation says what the code does: everything that has a name is compared."""
+
+import json
+import re
+import textwrap
+from collections.abc import Callable
+from datetime import timedelta
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as site_settings
+from django.core.checks import run_checks
+from django.db import connection
+from django.template import engines
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+import django_openrouter_auth
+from django_openrouter_auth import checks, exceptions, fields, models, shortcuts, urls
+from django_openrouter_auth.conf import declared_settings
+from django_openrouter_auth.sandbox import urls as sandbox_urls
+from django_openrouter_auth.sandbox.models import SandboxSwitches
+from django_openrouter_auth.templatetags import openrouter_auth as tags
+
+from .connecting import API, CODE, start
+from .test_layout import LAYERS
+from .test_limits import statements
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PACKAGE = Path(django_openrouter_auth.__file__).resolve().parent
+PAGES = {
+    path.relative_to(DOCS).with_suffix("").as_posix(): path.read_text()
+    for path in DOCS.rglob("*.rst")
+}
+EVERYTHING = "\n".join(PAGES.values())
+
+
+def described(page: str, directive: str) -> dict[str, str]:
+    """What a page describes by a directive: names and the indented text below each."""
+    pattern = rf"^\.\. {directive}:: (\S+)\n((?:\n| +.*\n)*)"
+    return {name: plain(text) for name, text in re.findall(pattern, PAGES[page], re.MULTILINE)}
+
+
+def plain(text: str) -> str:
+    """Join the lines of a text."""
+    return " ".join(text.split())
+
+
+def tables(page: str) -> list[list[list[str]]]:
+    """The list-tables of a page: rows of cells, without the header."""
+    found = []
+    for table in re.findall(r"\.\. list-table::\n((?:\n| +.*\n)*)", PAGES[page]):
+        rows = re.split(r"^ +\* - ", table, flags=re.MULTILINE)[1:]
+        cells = [[plain(cell) for cell in re.split(r"\n +- ", row)] for row in rows]
+        found.append(cells[1:] if ":header-rows:" in table else cells)
+    return found
+
+
+def table(page: str, first: str) -> dict[str, list[str]]:
+    """The table of a page that has a cell in its first column, by that column."""
+    (rows,) = [rows for rows in tables(page) if literal(first) in [row[0] for row in rows]]
+    names = [unquote(row[0]) for row in rows]
+    assert len(set(names)) == len(names)
+    return {name: row[1:] for name, row in zip(names, rows, strict=True)}
+
+
+def literal(text: str) -> str:
+    """Return a text as a literal."""
+    return f"``{text}``"
+
+
+def unquote(cell: str) -> str:
+    """Return the text of a literal."""
+    match = re.fullmatch(r"``(.+)``", cell)
+    assert match, cell
+    return match[1]
+
+
+def literals(text: str) -> set[str]:
+    """The literals in a text."""
+    return set(re.findall(r"``([^`]+)``", text))
+
+
+# Settings
+
+SETTINGS = described("reference/settings", "setting")
+FOREIGN = {"FERNET_KEYS", "FERNET_USE_HKDF"}
+
+
+def test_every_setting_is_described():
+    """The page of settings has every setting, and none that does not exist."""
+    assert set(SETTINGS) == set(declared_settings()) | FOREIGN
+
+
+@pytest.mark.parametrize("name", declared_settings())
+def test_setting_is_described_as_it_is(name):
+    """What a setting must be, and its default, are those of the code."""
+    setting = declared_settings()[name]
+    assert f"Must be {setting.expects}." in SETTINGS[name]
+    (default,) = re.findall(r"Default: ``(.+?)``\.", SETTINGS[name])
+    assert eval(default, {"timedelta": timedelta}) == setting.default
+
+
+def test_no_other_setting_is_named():
+    """No page names a setting of ours that does not exist."""
+    named = set(re.findall(r"OPENROUTER_AUTH_[A-Z]\w*", EVERYTHING))
+    assert named <= set(declared_settings())
+
+
+# URLs
+
+
+def test_every_url_is_described():
+    """The page of URLs has every name, with its path and its methods."""
+    found = described("reference/urls", "urlname")
+    named = {f"openrouter_auth:{p.name}": str(p.pattern) for p in urls.urlpatterns if p.name}
+    assert set(found) == set(named)
+    for name, path in named.items():
+        assert f'| Path: ``"{path}"`` | Methods: ' in found[name]
+
+
+@pytest.mark.parametrize("name", [pattern.name for pattern in urls.urlpatterns if pattern.name])
+def test_methods_are_those_that_are_answered(name, client):
+    """The methods of a page are those that its 405 names."""
+    path = "callback/x/" if name == "callback" else f"{name}/" if name != "manage" else ""
+    text = described("reference/urls", "urlname")[f"openrouter_auth:{name}"]
+    methods = re.findall(r"Methods: ((?:[A-Z]+(?:, )?)+)", text)
+    assert [client.put(f"/openrouter/{path}")["Allow"]] == methods
+
+
+def test_every_url_of_the_sandbox_is_described():
+    """The page of the sandbox has every name and path."""
+    found = {name: unquote(row[0]) for name, row in table("reference/sandbox", "home").items()}
+    assert found == {p.name: f'"{p.pattern}"' for p in sandbox_urls.urlpatterns}
+
+
+def test_links_lead_to_urls_that_exist():
+    """A URL name in a template, in a text or in code exists."""
+    named = set(re.findall(r"openrouter_auth:(\w+)", EVERYTHING))
+    assert named == {pattern.name for pattern in urls.urlpatterns if pattern.name}
+
+
+def documented_json() -> list[Any]:
+    """The examples of JSON, in their order."""
+    return [json.loads(block) for block in code_blocks("json")]
+
+
+def test_status_has_the_documented_shape(browser, connected):
+    """The example of ``status`` has the names that the answer has."""
+    documented, _ = documented_json()
+    answer = browser.get("/openrouter/status/").json()
+    assert list(answer) == list(documented)
+    assert list(answer["urls"]) == list(documented["urls"])
+    assert [type(answer[name]) for name in ("connected", "usage", "connected_at")] == [
+        type(documented[name]) for name in ("connected", "usage", "connected_at")
+    ]
+
+
+def test_problem_is_the_documented_one(client, db):
+    """The example of problem details is what an anonymous visitor of ``status`` gets."""
+    response = client.get("/openrouter/status/")
+    assert response["Content-Type"] == "application/problem+json"
+    assert response.json() == documented_json()[1]
+
+
+# Templates
+
+
+def test_every_tag_and_filter_is_described():
+    """The page of templates has every tag and filter."""
+    assert set(described("reference/templates", "templatetag")) == set(tags.register.tags)
+    assert set(described("reference/templates", "templatefilter")) == set(tags.register.filters)
+
+
+def test_arguments_of_the_button_are_described():
+    """Every argument of the button is described, and every variant and size."""
+    text = described("reference/templates", "templatetag")["openrouter_button"]
+    arguments = set(signature(tags.openrouter_button).parameters) - {"context"}
+    assert literals(text) == arguments | set(tags.VARIANTS) | set(tags.SIZES)
+
+
+def test_every_template_and_block_is_described():
+    """The table of templates has every template, with its blocks."""
+    folder = PACKAGE / "templates"
+    blocks = {
+        path.relative_to(folder).as_posix(): set(re.findall(r"{% block (\w+)", path.read_text()))
+        for path in folder.rglob("*.html")
+    }
+    found = table("reference/templates", "openrouter_auth/base.html")
+    assert {name: literals(row[0]) for name, row in found.items()} == blocks
+
+
+def test_every_colour_is_described():
+    """The table of custom properties is that of the stylesheet."""
+    css = (PACKAGE / "static" / "openrouter_auth" / "style.css").read_text()
+    properties = set(re.findall(r"^ +(--[\w-]+):", css, re.MULTILINE))
+    assert set(table("reference/templates", "--openrouter-ink")) == properties
+
+
+SITE_BASE = "Site {% block title %}{% endblock %}{% block content %}{% endblock %}"
+
+
+def test_one_line_gives_the_pages_the_look_of_a_site(browser, settings, tmp_path):
+    """The example of overriding the base template is enough for every page."""
+    (line,) = [block for block in code_blocks("html+django") if "extends" in block]
+    (tmp_path / "openrouter_auth").mkdir()
+    (tmp_path / "openrouter_auth" / "base.html").write_text(line)
+    (tmp_path / "base.html").write_text(SITE_BASE)
+    (engine,) = settings.TEMPLATES
+    settings.TEMPLATES = [engine | {"DIRS": [tmp_path, *engine["DIRS"]]}]
+    for page in ("", "connect/", "disconnect/"):
+        assert browser.get(f"/openrouter/{page}").content.startswith(b"Site ")
+
+
+# Python
+
+
+def test_every_shortcut_is_described():
+    """Autodoc shows every public name of ``shortcuts``."""
+    shown = re.findall(r"autofunction:: (\w+)", PAGES["reference/python"])
+    assert sorted(shown) == sorted(shortcuts.__all__)
+
+
+@pytest.mark.parametrize(
+    ("page", "model", "first"),
+    [
+        ("reference/python", models.OpenRouterKey, "hint"),
+        ("explanation/flow", models.ConnectAttempt, "state_hash"),
+    ],
+)
+def test_every_field_is_described(page, model, first):
+    """The tables of fields have every field of a model."""
+    names = {field.name for field in model._meta.fields if not field.primary_key}
+    assert set(table(page, first)) == names
+
+
+def test_public_attributes_are_described():
+    """The properties of a key, and what a sealed key reveals, are on the page by name."""
+    key = vars(models.OpenRouterKey).items()
+    properties = {name for name, item in key if isinstance(item, property)}
+    assert set(re.findall(r"autoproperty:: (\w+)", PAGES["reference/python"])) == properties
+    assert "autoclass:: SealedKey\n   :members: reveal\n" in PAGES["reference/python"]
+    assert callable(fields.SealedKey.reveal)
+
+
+def every_exception() -> dict[str, type[exceptions.OpenRouterAuthError]]:
+    """The exceptions by name."""
+    return {
+        name: item
+        for name, item in vars(exceptions).items()
+        if isinstance(item, type) and issubclass(item, exceptions.OpenRouterAuthError)
+    }
+
+
+def test_table_of_codes():
+    """The table of codes is that of the exceptions: code, status, level, way on and occasion."""
+    (rows,) = [rows for rows in tables("reference/python") if rows[0][0].startswith("| ")]
+    assert rows == [
+        [
+            f"| {literal(name)} | {literal(error.code)}",
+            str(error.http_status),
+            error.level,
+            error.recovery,
+            (error.__doc__ or "").splitlines()[0].removeprefix("Raised "),
+        ]
+        for name, error in every_exception().items()
+    ]
+
+
+def test_every_way_on_is_explained():
+    """Each ``recovery`` is explained below the table."""
+    (text,) = re.findall(r"Ways on\n~+\n(.+)\nMessages\n", PAGES["reference/python"], re.DOTALL)
+    terms = "\n".join(line for line in text.splitlines() if line.startswith("``"))
+    assert literals(terms) == {error.recovery for error in every_exception().values()}
+
+
+def test_codes_in_texts_exist():
+    """Each code that a page mentions with the HTTP status is one of ours."""
+    codes = {error.code: error.http_status for error in every_exception().values()}
+    named = re.findall(r"\b([1-5]\d\d) ``(\w+)``", PAGES["reference/urls"])
+    assert named
+    assert all(codes[code] == int(status) for status, code in named)
+
+
+# Checks
+
+
+def test_every_check_is_described():
+    """The page of checks has every id that the code uses, and no other."""
+    ids = set(re.findall(r"{LABEL}\.([EW]\d+)", Path(checks.__file__).read_text()))
+    found = described("reference/checks", "check")
+    assert set(found) == {f"{checks.LABEL}.{name}" for name in ids}
+    assert all("Fix: " in text for text in found.values())
+
+
+# Sandbox
+
+
+def test_every_switch_is_described():
+    """The table of switches has every switch with its default."""
+    found = {name: unquote(row[0]) for name, row in table("reference/sandbox", "key_fault").items()}
+    switches = [field for field in SandboxSwitches._meta.fields if not field.primary_key]
+    assert found == {field.name: repr(plain_value(field)) for field in switches}
+
+
+def plain_value(field: Any) -> Any:
+    """The default of a field, as it is stored."""
+    return getattr(field.default, "value", field.default)
+
+
+@pytest.mark.parametrize("name", ["exchange_fault", "key_fault", "chat_fault", "credits_mode"])
+def test_every_position_of_a_switch_is_described(name):
+    """What a switch can be set to stands below its name."""
+    end = r"(?:\n\n[`\w]|\Z)"
+    (text,) = re.findall(rf"``{name}``\n~+\n(.+?){end}", PAGES["reference/sandbox"], re.DOTALL)
+    positions = re.findall(r"\* - ``(\w+)``", text)
+    field = SandboxSwitches._meta.get_field(name)
+    assert positions == [value for value, _ in field.choices or ()]
+
+
+# Explanation
+
+
+def test_statements_are_counted(browser, openrouter):
+    """The table of costs has what each request takes."""
+    rows = tables("explanation/flow")[-1]
+    documented = {name: int(cost.split()[0].rstrip(",")) for name, cost in rows}
+    start(browser)
+    connects, fails = start(browser).path, start(browser).path
+    counted = {
+        "start": count(lambda: start(browser)),
+        "callback that connects": count(lambda: browser.get(connects, {"code": CODE})),
+        "callback that fails after the claim": count(lambda: browser.get(fails, {"error": "x"})),
+        "callback that was used before": count(lambda: browser.get(connects, {"code": CODE})),
+        "callback with a state that cannot be one": count(
+            lambda: browser.get("/openrouter/callback/x/", {"code": CODE})
+        ),
+        "``manage``, ``status``": count(lambda: browser.get("/openrouter/status/")),
+        "page with any number of tags": count(lambda: browser.get("/")) - 2,
+    }
+    assert counted == documented
+    assert count(lambda: browser.get("/openrouter/")) == documented["``manage``, ``status``"]
+
+
+def count(request: Callable[[], object]) -> int:
+    """Count the statements of a request."""
+    with CaptureQueriesContext(connection) as queries:
+        request()
+    return statements(queries)
+
+
+def test_import_graph_is_the_one_that_is_enforced():
+    """The table of modules says who may import whom as ``test_layout`` does."""
+    found = table("explanation/architecture", "conf")
+    assert {name: literals(row[1]) for name, row in found.items()} == LAYERS
+
+
+# Code
+
+
+def code_blocks(language: str) -> list[str]:
+    """The code blocks of a language on all pages."""
+    found = re.findall(
+        rf"^( *)\.\. code-block:: {re.escape(language)}\n\n((?:\1   .*\n|\n)+)",
+        EVERYTHING,
+        re.MULTILINE,
+    )
+    return [textwrap.dedent(text).strip() + "\n" for _, text in found]
+
+
+def blocks_of(file: str) -> list[str]:
+    """The Python blocks that belong into a file of a site, as their first line says."""
+    return [block for block in code_blocks("python") if block.startswith(f"# {file}\n")]
+
+
+def run(block: str, **names: Any) -> dict[str, Any]:
+    """Execute a block below the names that a site's file already has."""
+    names["__name__"] = "docs"
+    exec(compile(block, "docs", "exec"), names)
+    return names
+
+
+def test_every_python_block_runs():
+    """Each Python block names its file, and the tests below run the blocks of each file."""
+    files = ("settings.py", "urls.py", "views.py", "tests.py")
+    assert sum(len(blocks_of(file)) for file in files) == len(code_blocks("python"))
+    assert all(blocks_of(file) for file in files)
+
+
+def test_no_block_is_missed():
+    """Other blocks are JSON and templates, which are tested too, and these, which cannot run."""
+    languages = set(re.findall(r"code-block:: (\S+)", EVERYTHING))
+    assert languages == {"python", "html+django", "json", "shell", "css", "text"}
+    # The installation is walked by the quickstart's test; the other makes a random key.
+    assert sorted(code_blocks("shell")) == [
+        'python -c "import secrets; print(secrets.token_urlsafe(32))"\n',
+        "python -m pip install django-openrouter-auth\n",
+    ]
+    # A custom property of the stylesheet, and a header of a server that is not ours.
+    assert (len(code_blocks("css")), len(code_blocks("text"))) == (1, 1)
+
+
+@pytest.mark.parametrize("block", blocks_of("settings.py"))
+def test_settings_blocks(block, settings, monkeypatch):
+    """The examples of settings raise no complaint of the checks."""
+    monkeypatch.setenv("OPENROUTER_ENCRYPTION_KEY", "x" * 43)
+    for name, value in run(block, INSTALLED_APPS=[]).items():
+        if name == "INSTALLED_APPS":
+            assert set(value) <= set(site_settings.INSTALLED_APPS)
+        elif name.isupper():
+            setattr(settings, name, value)
+    assert [item for item in run_checks() if "openrouter" in str(item.id)] == []
+
+
+def test_urls_blocks():
+    """The examples of URLs include the package and the sandbox where other examples expect them."""
+    included = {}
+    for block in blocks_of("urls.py"):
+        (resolver,) = run(block, urlpatterns=[])["urlpatterns"]
+        included[resolver.namespace] = f"/{resolver.pattern}"
+    assert included == {
+        "openrouter_auth": reverse("openrouter_auth:manage"),
+        "openrouter_sandbox": reverse("openrouter_sandbox:home"),
+    }
+
+
+def test_view_block(user, connected, openrouter, other_user):
+    """The example of a call answers, with the user's key or with what to do."""
+    (block,) = blocks_of("views.py")
+    answer = run(block)["answer"]
+    openrouter.mock.post(f"{API}/chat/completions", json={"choices": []})
+    assert answer(user, "Hello?").content == b'{"choices": []}'
+    refused = answer(other_user, "Hello?")
+    assert (refused.status_code, b"not_connected" in refused.content) == (403, True)
+
+
+@pytest.mark.parametrize("name", ["test_connecting", "test_bad_day_of_openrouter"])
+def test_tests_block(name, client, live_server, settings, django_user_model):
+    """The examples of tests against the sandbox pass."""
+    (block,) = blocks_of("tests.py")
+    names = run(block)
+    assert names[name](client, live_server, settings, django_user_model) is None
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in code_blocks("html+django") if "extends" not in block]
+)
+def test_template_blocks(block, rf, user):
+    """The examples of templates render; the one that inherits has a test of its own."""
+    request = rf.get("/")
+    request.user = user
+    template = engines["django"].from_string("{% load openrouter_auth %}" + block)
+    assert "user|" not in template.render({}, request)
