@@ -9,7 +9,7 @@ from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pytest_plugins = ["tests.connecting", "tests.leakscan", "tests.standin"]
+pytest_plugins = ["tests.authority", "tests.connecting", "tests.leakscan", "tests.standin"]
 
 # Only the environments that drive a browser install Playwright.
 collect_ignore = [] if find_spec("playwright") else ["browser"]

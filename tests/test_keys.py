@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from django_openrouter_auth.exceptions import KeyRejected, KeyUnreadable, NotConnected
 from django_openrouter_auth.fields import fingerprint, owner_fingerprint
-from django_openrouter_auth.keys import find_key_once
+from django_openrouter_auth.keys import find_key, show_key
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.services import disconnect
 from django_openrouter_auth.shortcuts import aget_api_key, get_api_key, get_session
@@ -334,8 +334,15 @@ def test_verdict_about_a_replaced_key(user, connected, openrouter):
 
 
 def test_partly_loaded_row(user, connected):
-    """A row that was loaded in part, as the button does, loads what is missing."""
+    """A row that was loaded in part loads what is missing."""
+    assert find_key(user).secret.reveal() == KEY
+    assert OpenRouterKey.objects.only("pk").get().secret.reveal() == KEY
+
+
+def test_button_leaves_the_relation_alone(user, connected, django_assert_num_queries):
+    """What a button looked up does not stand in for the row that a site asks for."""
     visitor = type(user).objects.get()
-    assert find_key_once(visitor).secret.reveal() == KEY
-    assert visitor.openrouter_key.secret.reveal() == KEY
-    assert str(OpenRouterKey.objects.only("pk").get().secret) in {HINT, "..."}
+    show_key(visitor)
+    with django_assert_num_queries(1):
+        assert visitor.openrouter_key.usage == 0
+        assert visitor.openrouter_key.secret.reveal() == KEY

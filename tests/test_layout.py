@@ -15,7 +15,7 @@ LAYERS = {
     "conf": set(),
     "exceptions": set(),
     "pkce": set(),
-    "key_info": set(),
+    "key_info": {"conf"},
     "client": {"__init__", "conf", "exceptions", "key_info"},
     "fields": {"conf", "exceptions"},
     "models": {"conf", "fields", "exceptions"},
