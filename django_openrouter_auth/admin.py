@@ -1,8 +1,10 @@
 """The admin: staff see who is connected and how attempts ended; nobody sees or edits a key."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -10,14 +12,8 @@ from django.http import HttpRequest
 from . import services
 from .models import ConnectAttempt, OpenRouterKey
 
-if TYPE_CHECKING:
-    KeyAdmin = admin.ModelAdmin[OpenRouterKey]
-    AttemptAdmin = admin.ModelAdmin[ConnectAttempt]
-else:
-    KeyAdmin = AttemptAdmin = admin.ModelAdmin
 
-
-class ReadOnlyMixin:
+class ReadOnlyAdmin(admin.ModelAdmin):
     """Let staff look, and nothing else."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -25,6 +21,17 @@ class ReadOnlyMixin:
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Filter by what the page offers and nothing else: a fingerprint is no search term."""
+        offered = lookup.split("__", maxsplit=1)[0] in self.list_filter
+        return offered and super().lookup_allowed(lookup, value, request)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Refuse what PostgreSQL refuses, before it does."""
+        if any("\0" in value for values in request.GET.lists() for value in values[1]):
+            raise IncorrectLookupParameters
+        return super().get_changelist_instance(request)
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """Search by the names that the site's own user model has."""
@@ -35,7 +42,7 @@ class ReadOnlyMixin:
 
 
 @admin.register(OpenRouterKey)
-class OpenRouterKeyAdmin(ReadOnlyMixin, KeyAdmin):
+class OpenRouterKeyAdmin(ReadOnlyAdmin):
     """Who is connected; deleting a row disconnects its user."""
 
     list_display = ("user", "hint", "status", "source", "connected_at", "checked_at")
@@ -75,7 +82,7 @@ class OpenRouterKeyAdmin(ReadOnlyMixin, KeyAdmin):
 
 
 @admin.register(ConnectAttempt)
-class ConnectAttemptAdmin(ReadOnlyMixin, AttemptAdmin):
+class ConnectAttemptAdmin(ReadOnlyAdmin):
     """How attempts to connect ended."""
 
     list_display = ("created_at", "user", "mode", "claimed_at", "outcome")

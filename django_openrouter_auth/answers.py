@@ -20,6 +20,7 @@ from .exceptions import OpenRouterAuthError
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
+JSON_TYPES = ("application/json", "application/problem+json")
 LEVELS = {"info": constants.INFO, "warning": constants.WARNING, "error": constants.ERROR}
 
 
@@ -55,7 +56,8 @@ def prefers_json(request: HttpRequest) -> bool:
     # Nearly every request is a browser's, and ranking its preferences is slow.
     if "json" not in request.headers.get("Accept", ""):
         return False
-    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    preferred = request.get_preferred_type(["text/html", *JSON_TYPES])
+    return preferred in JSON_TYPES
 
 
 def problem(error: OpenRouterAuthError) -> JsonResponse:
@@ -101,7 +103,9 @@ def tell(request: HttpRequest, level: int, text: str, code: str) -> None:
         return
     # Looking at the messages marks them as shown; that does not make it so.
     were_shown = waiting.used
-    codes = {message.extra_tags for message in waiting}
-    waiting.used = were_shown
-    if code not in codes:
+    try:
+        told = {(message.extra_tags, str(message)) for message in waiting}
+    finally:
+        waiting.used = were_shown
+    if (code, str(text)) not in told:
         messages.add_message(request, level, text, extra_tags=code)

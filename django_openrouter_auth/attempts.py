@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import DatabaseError, connections, router
+from django.db import Error, connections, router
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -111,7 +111,7 @@ def find_attempt(
 ) -> Any:
     """Return the attempt on which row, browser, user and mode agree.
 
-    The row carries ``stored_key_hash``: the fingerprint of the key that the user has now.
+    The row carries ``stored_key_hash`` and ``stored_status`` of the key that the user has now.
 
     Raises:
         StateUnknown: there is no such attempt of this browser, or another state came along.
@@ -121,9 +121,11 @@ def find_attempt(
     echoed = answer.getlist("state")
     if not STATE.fullmatch(state) or any(value != state for value in echoed):
         raise StateUnknown(stage="callback")
-    stored_key_hash = F("user__openrouter_key__key_hash")
-    found = attempt_rows().filter(state_hash=fingerprint(state))
-    attempt: Any = next(iter(found.annotate(stored_key_hash=stored_key_hash)), None)
+    found = attempt_rows().annotate(
+        stored_key_hash=F("user__openrouter_key__key_hash"),
+        stored_status=F("user__openrouter_key__status"),
+    )
+    attempt: Any = next(iter(found.filter(state_hash=fingerprint(state))), None)
     if attempt is None or browser is None:
         raise StateUnknown(stage="callback")
     # The browser comes first: only the browser that started it may learn whose attempt it is.
@@ -141,10 +143,14 @@ def claim_attempt(attempt: ConnectAttempt) -> None:
 
     Raises:
         AttemptInProgress: another request was faster.
+        StateUnknown: the attempt has just been dropped.
     """
-    free = attempt_rows().filter(pk=attempt.pk, claimed_at=None)
-    if not free.update(claimed_at=timezone.now(), code_verifier=None):
+    row = attempt_rows().filter(pk=attempt.pk)
+    if row.filter(claimed_at=None).update(claimed_at=timezone.now(), code_verifier=None):
+        return
+    if row.exists():
         raise AttemptInProgress(stage="callback")
+    raise StateUnknown(stage="callback")
 
 
 def require_age(attempt: ConnectAttempt) -> None:
@@ -171,5 +177,5 @@ def end_attempt(attempt: ConnectAttempt, failure: OpenRouterAuthError) -> None:
     """Write down how an attempt failed; a database that refuses is no reason to fail again."""
     try:
         attempt_rows().filter(pk=attempt.pk, outcome="").update(outcome=failure.code)
-    except DatabaseError:
+    except Error:
         logger.warning("openrouter attempt not closed: user=%s", attempt.user_id)

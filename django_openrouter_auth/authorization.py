@@ -30,13 +30,13 @@ def require_safe_start(origin: str) -> None:
         origin: scheme and host of this site, as the browser reaches it.
 
     Raises:
-        Misconfigured: a URL setting cannot be used.
+        Misconfigured: a setting that this depends on cannot be used.
         InsecureCallback: OpenRouter does not return to this origin.
 
     Source: OpenRouter OAuth PKCE guide: https, or http on localhost and 127.0.0.1, any port.
     """
     declared = declared_settings()
-    for name in ("SITE_URL", "AUTHORIZE_URL", "API_URL"):
+    for name in ("SITE_URL", "AUTHORIZE_URL", "API_URL", "AUTHORIZE_PARAMS"):
         if declared[f"OPENROUTER_AUTH_{name}"].is_wrong():
             raise Misconfigured(stage="start")
     parts = urlsplit(origin)

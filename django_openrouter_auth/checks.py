@@ -4,7 +4,7 @@
 ``django_openrouter_auth.E001``       a setting has a value that cannot be used
 ``django_openrouter_auth.E002``       ``FERNET_KEYS`` cannot be used
 ``django_openrouter_auth.E003``       the URLs are not included
-``django_openrouter_auth.E004``       ``FERNET_KEYS`` is not set (``--deploy``)
+``django_openrouter_auth.E004``       ``SECRET_KEY`` encrypts (``--deploy``)
 ``django_openrouter_auth.W001``       PKCE with ``plain``, or switched off
 ``django_openrouter_auth.W002``       ``FERNET_KEYS`` is not set, or weak
 ``django_openrouter_auth.W003``       the host of the callback can be chosen by the visitor
@@ -22,9 +22,11 @@ from django.urls import NoReverseMatch, reverse
 from .conf import (
     accepts_any_host,
     app_settings,
+    borrows_secret_key,
     declared_settings,
     encryption_keys,
     has_own_encryption_keys,
+    has_urls,
 )
 from .fields import fernet
 
@@ -74,10 +76,12 @@ def check_encryption_keys(
                 id=f"{LABEL}.W002",
             )
         ]
-    if len(set(keys)) < len(keys) or any(len(key) < SHORTEST_ENCRYPTION_KEY for key in keys):
+    is_weak = any(len(key) < SHORTEST_ENCRYPTION_KEY for key in keys)
+    if is_weak or len(set(keys)) < len(keys) or borrows_secret_key():
         return [
             Warning(
-                "FERNET_KEYS holds an entry that is shorter than 32 characters or occurs twice.",
+                "FERNET_KEYS holds an entry that is shorter than 32 characters, occurs twice or "
+                "is SECRET_KEY.",
                 hint="Put a long random string in front, and keep the old ones behind it.",
                 id=f"{LABEL}.W002",
             )
@@ -87,6 +91,8 @@ def check_encryption_keys(
 
 def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Report that the pages of this app are not reachable."""
+    if not has_urls():
+        return []
     try:
         reverse("openrouter_auth:manage")
     except NoReverseMatch:
@@ -119,11 +125,15 @@ def check_posture(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Report what is fine for development and dangerous on the internet."""
-    if has_own_encryption_keys():
+    try:
+        is_apart = has_own_encryption_keys() and not borrows_secret_key()
+    except ImproperlyConfigured:
+        return []  # check_encryption_keys says so
+    if is_apart:
         return []
     return [
         Error(
-            "FERNET_KEYS is not set: whoever learns SECRET_KEY can read every user's key.",
+            "Users' keys are encrypted with SECRET_KEY: whoever learns it can read them all.",
             hint=ENCRYPTION_HINT,
             id=f"{LABEL}.E004",
         )

@@ -1,36 +1,30 @@
 """HTTP to OpenRouter: the token exchange, ``GET /key``, and a session for using a key.
 
 This is the one module that knows ``requests``, so everything that bends it to our promises is
-here: the shared trust store, the deadline, and where a key may go.
+here: what is sent along, where a key may go, and what an answer means.
 
 Source: OpenRouter's OAuth PKCE guide and its API reference (``/auth/keys``, ``/key``).
 """
 
-import io
 import json
 import logging
+import os
 import re
 import threading
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
-from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from django.views.decorators.debug import sensitive_variables
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util.ssl_ import create_urllib3_context
 
 from . import __version__
 from .conf import app_settings
@@ -44,6 +38,9 @@ from .exceptions import (
     TLSError,
 )
 from .key_info import KeyInfo, read_identifier, read_key_info
+from .transport import POOLS_BY_SCHEME, call_deadline, trust_store
+
+T = TypeVar("T")
 
 logger = logging.getLogger("django_openrouter_auth")
 
@@ -51,6 +48,13 @@ MAX_BODY = 64 * 1024
 USABLE_KEY = re.compile(r"[\x21-\x7e]{20,512}")
 KNOWN_PREFIX = "sk-or-"
 USER_AGENT = f"django-openrouter-auth/{__version__}"
+NEVER_SENT = (
+    requests.ConnectTimeout,
+    requests.exceptions.ProxyError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+)
 EXCHANGE = "exchange"
 STATUS = "status"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -64,86 +68,18 @@ class ExchangedKey:
     openrouter_user_id: str
 
 
-# Deadline: requests and urllib3 bound each wait for bytes, never the sum of the waits. A
-# provider that drips one byte a second would hold a worker for hours.
-
-_deadline: ContextVar[float | None] = ContextVar("openrouter_deadline", default=None)
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Read from a socket and stop when the deadline of the whole call has passed."""
-
-    def __init__(self, raw: io.RawIOBase, sock: Any, deadline: float) -> None:
-        self._raw, self._sock, self._deadline = raw, sock, deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("deadline")
-        patience = self._sock.gettimeout()
-        self._sock.settimeout(left if patience is None else min(left, patience))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _DeadlineResponse(HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        deadline = _deadline.get()
-        if deadline is not None:
-            raw = self.fp.detach()
-            self.fp = io.BufferedReader(_DeadlineReader(raw, sock, deadline))
-
-
-class _HTTPConnection(HTTPConnection):
-    response_class = _DeadlineResponse
-
-
-class _HTTPSConnection(HTTPSConnection):
-    response_class = _DeadlineResponse
-
-
-class _HTTPConnectionPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSConnectionPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-@lru_cache(maxsize=4)
-def _trust_store(path: str, changed_at: int) -> SSLContext:
-    """Parse a CA bundle once per process: it costs about 35 ms, more than all our other work.
-
-    ``changed_at`` makes a bundle that was renewed on disk count as another one.
-    """
-    context = create_urllib3_context()
-    if Path(path).is_dir():
-        context.load_verify_locations(capath=path)
-    else:
-        context.load_verify_locations(cafile=path)
-    return context
-
-
 class OpenRouterAdapter(HTTPAdapter):
     """Send with the shared trust store and the call's deadline; never retry."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _HTTPConnectionPool,
-            "https": _HTTPSConnectionPool,
-        }
+        self.poolmanager.pool_classes_by_scheme = POOLS_BY_SCHEME
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        # A SOCKS proxy needs urllib3's own classes, so there only single waits are bounded.
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = POOLS_BY_SCHEME
         return manager
 
     def build_connection_pool_key_attributes(
@@ -156,7 +92,7 @@ class OpenRouterAdapter(HTTPAdapter):
             pool.pop("ca_certs", None)
             pool.pop("ca_cert_dir", None)
             try:
-                pool["ssl_context"] = _trust_store(path, Path(path).stat().st_mtime_ns)
+                pool["ssl_context"] = trust_store(path, Path(path).stat().st_mtime_ns)
             except OSError as error:
                 raise requests.exceptions.SSLError(f"unusable CA bundle: {path}") from error
         return host, pool
@@ -208,7 +144,20 @@ def _forget_cookies(session: requests.Session) -> None:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
-class _NoRedirects(requests.Session):
+class _Conversation(requests.Session):
+    """The ``requests`` side of a conversation: no cookies, no redirects, no compression."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        adapter = OpenRouterAdapter()
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        self.headers.clear()
+        self.headers["User-Agent"] = USER_AGENT
+        self.headers["Accept"] = "application/json"
+        self.headers["Accept-Encoding"] = "identity"
+        _forget_cookies(self)
+
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Find no redirect in any answer.
 
@@ -217,22 +166,25 @@ class _NoRedirects(requests.Session):
         """
 
 
+_per_thread = threading.local()
+
+
+def _of_this_thread(make: Callable[[], T]) -> T:
+    """Return this thread's own object of a kind, made when it is first asked for."""
+    if getattr(_per_thread, "process", None) != os.getpid():
+        # After a fork the connections belong to the parent: two processes would mix answers up.
+        _per_thread.process, _per_thread.kept = os.getpid(), {}
+    if make not in _per_thread.kept:
+        _per_thread.kept[make] = make()
+    found: T = _per_thread.kept[make]
+    return found
+
+
 class OpenRouterConnection:
     """One short conversation: a fresh connection, closed at the end of the ``with`` block."""
 
     def __enter__(self) -> Self:
-        self._session = _NoRedirects()
-        self._session.mount("https://", OpenRouterAdapter())
-        self._session.mount("http://", OpenRouterAdapter())
-        self._session.headers.clear()
-        self._session.headers.update(
-            {
-                "User-Agent": USER_AGENT,
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            }
-        )
-        _forget_cookies(self._session)
+        self._session = _of_this_thread(_Conversation)
         return self
 
     def __exit__(
@@ -313,7 +265,7 @@ class OpenRouterConnection:
         if patience is not None:
             connect, read, whole = min(connect, patience), min(read, patience), patience
         failure: OpenRouterAuthError
-        token = _deadline.set(time.monotonic() + whole)
+        token = call_deadline.set(time.monotonic() + whole)
         try:
             with self._session.request(
                 method,
@@ -339,14 +291,14 @@ class OpenRouterConnection:
                 stage=stage, outcome_unknown=stage == EXCHANGE and not _was_never_sent(error)
             )
         finally:
-            _deadline.reset(token)
+            call_deadline.reset(token)
         # Raised out here so that no ``__context__`` keeps the request, which holds the secret.
         raise failure.with_traceback(None)
 
 
 def _was_never_sent(error: Exception) -> bool:
     """Return whether a request failed before its first byte could leave."""
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
+    if isinstance(error, NEVER_SENT):
         return True
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
@@ -428,16 +380,6 @@ def _seconds(text: str) -> int | None:
 
 # Using a key
 
-_per_thread = threading.local()
-
-
-def _pooled_adapter() -> OpenRouterAdapter:
-    """Return this thread's adapter: connections stay open from one session to the next."""
-    if not hasattr(_per_thread, "adapter"):
-        _per_thread.adapter = OpenRouterAdapter()
-    adapter: OpenRouterAdapter = _per_thread.adapter
-    return adapter
-
 
 class OpenRouterSession(requests.Session):
     """A ``requests.Session`` below ``OPENROUTER_AUTH_API_URL`` that carries one user's key.
@@ -453,7 +395,7 @@ class OpenRouterSession(requests.Session):
         self._is_rejected = is_rejected
         self._known_rejected = False
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _pooled_adapter())
+            self.mount(scheme, _of_this_thread(OpenRouterAdapter))
         self.headers["User-Agent"] = USER_AGENT
         if app_settings.APP_URL:
             self.headers["HTTP-Referer"] = app_settings.APP_URL
@@ -465,7 +407,7 @@ class OpenRouterSession(requests.Session):
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Resolve a path below the API; refuse a URL of another origin."""
         base = app_settings.API_URL.rstrip("/")
-        url = str(request.url)
+        url = str(request.url).lstrip()
         if not SCHEME.match(url):
             request.url = f"{base}/{url.lstrip('/')}"
         prepared = super().prepare_request(request)
@@ -474,13 +416,25 @@ class OpenRouterSession(requests.Session):
             raise requests.exceptions.InvalidURL("This session only talks to OpenRouter's API.")
         return prepared
 
+    # Frames of requests and urllib3 hold the headers, and error reports show frames. Django's are
+    # told not to; for all others the frames are cut off and the header is taken away.
+    @sensitive_variables()
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send with the default time limits; raise ``KeyRejected`` once a 401 is confirmed."""
         if self._known_rejected:
             raise KeyRejected(stage="use")
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = tuple(app_settings.TIMEOUT)
-        response = super().send(request, **kwargs)
+        failure: requests.RequestException | None = None
+        try:
+            response = super().send(request, **kwargs)
+        except requests.RequestException as error:
+            failure = error
+        if failure is not None:
+            request.headers.pop("Authorization", None)
+            failure.args = (f"OpenRouter was not reached: {type(failure).__name__}",)
+            failure.__cause__ = failure.__context__ = None
+            raise failure.with_traceback(None)
         if response.status_code == 401 and self._is_rejected():
             response.close()
             self._known_rejected = True

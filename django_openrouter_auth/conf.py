@@ -8,6 +8,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from decimal import Decimal
+from types import NoneType
 from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -80,7 +82,7 @@ def _is_label(value: object) -> bool:
 
 def _is_parameters(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(item, (str, int, float, bool, type(None), Promise))
+        isinstance(name, str) and isinstance(item, (str, int, float, Decimal, NoneType, Promise))
         for name, item in value.items()
     )
 
@@ -89,11 +91,18 @@ def _is_target(value: object) -> bool:
     if not isinstance(value, str):
         return value is None or isinstance(value, Promise)
     # What else has a slash or a dot would be taken for a path relative to the callback.
-    return value.startswith("/") or "://" in value or not set("/.") & set(value)
+    return value.startswith("/") or bool(_split_url(value)) or not set("/.:") & set(value)
 
 
-def _is_header(value: object) -> bool:
-    return value is None or (isinstance(value, str) and value.isprintable())
+def _is_title(value: object) -> bool:
+    return value is None or (
+        isinstance(value, str) and value.isprintable() and value == value.strip()
+    )
+
+
+def _is_address(value: object) -> bool:
+    parts = _split_url(value)
+    return value is None if parts is None else str(value).isascii()
 
 
 class Setting(Generic[T]):
@@ -131,7 +140,7 @@ class AppSettings:
     KEY_LABEL = Setting[str | Callable[[Any], str] | None](
         None, _is_label, "a string, a callable that takes the request, or None"
     )
-    AUTHORIZE_PARAMS = Setting[Mapping[str, str | int | float | bool | None]](
+    AUTHORIZE_PARAMS = Setting[Mapping[str, str | float | Decimal | bool | None]](
         {}, _is_parameters, "a dict of query parameters: strings and numbers"
     )
     TIMEOUT = Setting[tuple[float, float]](
@@ -147,8 +156,10 @@ class AppSettings:
     DISCONNECTED_URL = Setting[str | None](
         None, _is_target, "a URL, a path that begins with a slash, a URL name or None"
     )
-    APP_TITLE = Setting[str | None](None, _is_header, "a string of printable characters or None")
-    APP_URL = Setting[str | None](None, _is_header, "a string of printable characters or None")
+    APP_TITLE = Setting[str | None](
+        None, _is_title, "a string of printable characters without outer spaces, or None"
+    )
+    APP_URL = Setting[str | None](None, _is_address, "an http or https URL in ASCII, or None")
 
     @property
     def web_url(self) -> str:
@@ -162,6 +173,11 @@ def declared_settings() -> dict[str, Setting[Any]]:
 
 
 app_settings = AppSettings()
+
+
+def uses_time_zones() -> bool:
+    """Return ``USE_TZ``."""
+    return settings.USE_TZ
 
 
 def user_model_name() -> str:
@@ -183,7 +199,7 @@ def encryption_keys() -> tuple[str | bytes, ...]:
     """
     keys = getattr(settings, "FERNET_KEYS", None)
     if keys is None:
-        keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        keys = list(_secret_keys())
     # fernet-fields 0.9 walks through a lone string and encrypts with its first character.
     if isinstance(keys, (str, bytes)):
         keys = [keys]
@@ -192,6 +208,20 @@ def encryption_keys() -> tuple[str | bytes, ...]:
     if not all(isinstance(key, (str, bytes)) and key for key in keys):
         raise ImproperlyConfigured("FERNET_KEYS holds an entry that is empty or not a string.")
     return tuple(keys)
+
+
+def _secret_keys() -> tuple[str | bytes, ...]:
+    return (settings.SECRET_KEY, *(settings.SECRET_KEY_FALLBACKS or ()))
+
+
+def borrows_secret_key() -> bool:
+    """Return whether a key in ``FERNET_KEYS`` is one of Django's own secret keys."""
+    return bool(set(encryption_keys()) & set(_secret_keys()))
+
+
+def has_urls() -> bool:
+    """Return whether this process has URLs at all; a worker's settings may have none."""
+    return bool(getattr(settings, "ROOT_URLCONF", None))
 
 
 def uses_key_derivation() -> bool:
@@ -207,8 +237,3 @@ def has_own_encryption_keys() -> bool:
 def accepts_any_host() -> bool:
     """Return whether the visitor can choose the host that Django believes to have."""
     return "*" in settings.ALLOWED_HOSTS or settings.USE_X_FORWARDED_HOST
-
-
-def login_url() -> str:
-    """Return ``LOGIN_URL``: a URL, a path or a URL name."""
-    return settings.LOGIN_URL

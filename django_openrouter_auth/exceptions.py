@@ -139,11 +139,11 @@ class StateUnknown(OpenRouterAuthError):
 
 
 class AttemptUsed(StateUnknown):
-    """Raised when an attempt has already ended without a connection, or it is gone since."""
+    """Raised when an attempt has already ended, and left no key that can be used."""
 
     message = _(
-        "This return from OpenRouter was already used and did not connect. Nothing was changed "
-        "by opening it again. To connect, please start again."
+        "This return from OpenRouter was already used, so that opening it again changed nothing. "
+        "If OpenRouter is not shown as connected, please start again."
     )
 
 
@@ -305,7 +305,7 @@ class TLSError(ProviderError):
     recovery = "administrator"
     message = _(
         "This site could not be sure that it was talking to OpenRouter, so it stopped. Nothing "
-        "was sent or saved. Please tell the administrator of this site."
+        "was saved. Please tell the administrator of this site."
     )
 
 

@@ -6,8 +6,10 @@ Why not ``fernet_fields.EncryptedTextField`` itself: version 0.9 encrypts the SQ
 ``SECRET_KEY_FALLBACKS``. Each has a test.
 """
 
+import base64
 import hashlib
 import hmac
+import re
 from functools import lru_cache
 from typing import Any, Self
 
@@ -113,6 +115,17 @@ class SealedKey(str):
         owner_id, expected = self._owner
         return hmac.compare_digest(owner_fingerprint(owner_id, plaintext), expected)
 
+    # Two keys with the same mask are two keys.
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SealedKey) and self.token == other.token
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.token)
+
     def __repr__(self) -> str:
         return f"<SealedKey {self}>"
 
@@ -121,6 +134,8 @@ class SealedKey(str):
 
 
 NOBODY = ("", "")
+DAMAGED = "damaged:"
+TOKEN = re.compile(rb"[A-Za-z0-9_=-]+")
 
 
 class _SealedAttribute(DeferredAttribute):
@@ -196,12 +211,19 @@ class EncryptedKeyField(EncryptedTextField):  # type: ignore[misc]  # fernet-fie
         """Read the serialized form, which is the ciphertext (see ``value_to_string``)."""
         if value is None or isinstance(value, SealedKey):
             return value
-        return SealedKey(str(value).encode("latin-1"), owner=NOBODY if self.owner else None)
+        text = str(value)
+        if text.startswith(DAMAGED):
+            token = base64.b64decode(text.removeprefix(DAMAGED))
+        else:
+            token = text.encode()
+        return SealedKey(token, owner=NOBODY if self.owner else None)
 
     def value_to_string(self, obj: Model) -> str:
-        """Serialize the ciphertext; ``latin-1`` takes damaged bytes through unchanged."""
+        """Serialize the ciphertext, damaged bytes included: a dump restores what it found."""
         sealed: SealedKey = self.value_from_object(obj)
-        return sealed.token.decode("latin-1")
+        if TOKEN.fullmatch(sealed.token):
+            return sealed.token.decode()
+        return DAMAGED + base64.b64encode(sealed.token).decode()
 
     def get_prep_value(self, value: Any) -> Any:
         return value

@@ -1,13 +1,16 @@
 """What OpenRouter says about a key, read without trusting a single field of it."""
 
 import re
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.timezone import get_default_timezone
+
+from .conf import uses_time_zones
 
 MAX_AMOUNT = Decimal(10) ** 9
 
@@ -16,14 +19,20 @@ MAX_AMOUNT = Decimal(10) ** 9
 class KeyInfo:
     """What ``GET /key`` says about a key; amounts in US dollars, ``None`` where unknown."""
 
-    label: str
-    usage: Decimal | None
-    limit: Decimal | None
-    limit_remaining: Decimal | None
-    limit_reset: str
-    is_free_tier: bool | None
-    expires_at: datetime | None
+    label: str = ""
+    usage: Decimal | None = None
+    limit: Decimal | None = None
+    limit_remaining: Decimal | None = None
+    limit_reset: str = ""
+    is_free_tier: bool | None = None
+    expires_at: datetime | None = None
     is_management_key: bool = False
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return what is stored beside the key."""
+        fields = asdict(self)
+        del fields["is_management_key"]
+        return fields
 
 
 def read_key_info(data: dict[str, Any]) -> KeyInfo:
@@ -73,8 +82,9 @@ def _moment(value: object) -> datetime | None:
     if moment is None or not 1970 <= moment.year < 9999:
         return None
     if timezone.is_naive(moment):
-        return timezone.make_aware(moment, timezone.get_default_timezone())
-    return moment
+        moment = moment.replace(tzinfo=UTC)
+    # A site without time zones stores its own local time.
+    return moment if uses_time_zones() else timezone.make_naive(moment, get_default_timezone())
 
 
 def read_identifier(value: object) -> str:

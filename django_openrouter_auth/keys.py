@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
@@ -40,18 +40,21 @@ def find_key(user: AbstractBaseUser) -> OpenRouterKey | None:
     return key
 
 
-def find_key_once(user: AbstractBaseUser) -> OpenRouterKey | None:
-    """Return what a button shows of a user's key, asking the database once per user object.
+class ShownKey(NamedTuple):
+    """What a button shows of a key."""
 
-    The row, also that there is none, is kept where ``user.openrouter_key`` keeps it; fields that
-    no button shows are loaded when they are asked for.
-    """
-    relation: Any = OpenRouterKey._meta.get_field("user").remote_field
-    if not relation.is_cached(user):
-        shown = key_rows().only("user", "hint", "status").filter(user_id=user.pk)
-        relation.set_cached_value(user, next(iter(shown), None))
-    key: OpenRouterKey | None = relation.get_cached_value(user)
-    return key
+    hint: str
+    is_usable: bool
+
+
+def show_key(user: Any) -> ShownKey | None:
+    """Return what a button shows of a user's key, asking the database once per user object."""
+    if not hasattr(user, "openrouter_shown_key"):
+        rows = key_rows().filter(user_id=user.pk).values_list("hint", "status")
+        shown = [ShownKey(hint, status == OpenRouterKey.Status.ACTIVE) for hint, status in rows]
+        user.openrouter_shown_key = shown[0] if shown else None
+    found: ShownKey | None = user.openrouter_shown_key
+    return found
 
 
 def reveal_key(user: User | None) -> str:

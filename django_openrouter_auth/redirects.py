@@ -1,11 +1,13 @@
 """Where people go next: only ever to a path of this site, or where a setting says."""
 
 import re
+from posixpath import normpath
 from urllib.parse import unquote, urlencode, urlsplit
 
 from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.utils.encoding import iri_to_uri
 from django.utils.http import url_has_allowed_host_and_scheme
 
 LONGEST_NEXT = 2000
@@ -24,11 +26,11 @@ def safe_next(url: str | None) -> str:
 
     Args:
         url: what a visitor sent or what was stored; full URLs, paths of our own flow and
-            everything over 2,000 characters are not taken.
+            everything over 2,000 characters, as it stands in a header, are not taken.
     """
     if (
         not url
-        or len(url) > LONGEST_NEXT
+        or len(iri_to_uri(url)) > LONGEST_NEXT
         or not url.startswith("/")
         or UNPRINTABLE.search(url)
         or not url_has_allowed_host_and_scheme(url, allowed_hosts=None)
@@ -39,9 +41,9 @@ def safe_next(url: str | None) -> str:
 
 
 def _is_own_flow(url: str) -> bool:
-    path = unquote(urlsplit(url).path).removeprefix(get_script_prefix().rstrip("/"))
+    path = normpath(unquote(urlsplit(url).path)).removeprefix(get_script_prefix().rstrip("/"))
     try:
-        match = resolve(path)
+        match = resolve(f"{path}/")
     except Resolver404:
         return False
     return "openrouter_auth" in match.app_names and match.url_name in {*FLOW_URLS, None}

@@ -8,13 +8,12 @@ A connection is made in this order, and no step touches the network inside a tra
 import logging
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db import DatabaseError, IntegrityError, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
@@ -40,18 +39,19 @@ from .exceptions import (
     OpenRouterAuthError,
     StorageFailed,
 )
+from .key_info import KeyInfo
 from .keys import key_rows, open_connection
-from .models import OpenRouterKey
+from .models import ConnectAttempt, OpenRouterKey
 from .pkce import make_code_challenge, make_code_verifier
 
 if TYPE_CHECKING:
     from .client import ExchangedKey
-    from .key_info import KeyInfo
 
 logger = logging.getLogger("django_openrouter_auth")
 
 FIRST_CHECK_PATIENCE = 5
-STORE_TRIES = 10
+STORE_TRIES = 6
+UNKNOWN_FACTS = {**KeyInfo().as_fields(), "checked_at": None}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def begin(
 
     Raises:
         InsecureCallback: OpenRouter would not return to this origin.
-        Misconfigured: a URL setting or the encryption keys cannot be used.
+        Misconfigured: a setting that this depends on, or an encryption key, cannot be used.
 
     Source: OpenRouter OAuth PKCE guide, step 1.
     """
@@ -137,7 +137,7 @@ def complete(
     """
     attempt = find_attempt(user, browser, state, answer)
     if attempt.claimed_at is not None:
-        if attempt.outcome == CONNECTED and attempt.stored_key_hash is not None:
+        if attempt.outcome == CONNECTED and attempt.stored_status == OpenRouterKey.Status.ACTIVE:
             return Connected(next_url=attempt.next_url, is_new=False)
         raise explain_claimed(attempt, attempt.claimed_at)
     claim_attempt(attempt)
@@ -184,69 +184,89 @@ def _exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Conn
     if is_refused:
         raise KeyRefusedAtConnect(stage="status", outcome_unknown=True)
     if info is not None and info.is_management_key:
-        raise ManagementKey(stage="status")
+        raise ManagementKey(stage="status", outcome_unknown=True)
     replaced = _store(attempt, user, exchanged, info)
     return Connected(attempt.next_url, True, info is not None, replaced)
 
 
 @sensitive_variables()
 def _store(
-    attempt: Any, user: AbstractBaseUser, exchanged: "ExchangedKey", info: "KeyInfo | None"
+    attempt: Any, user: AbstractBaseUser, exchanged: "ExchangedKey", info: KeyInfo | None
 ) -> str | None:
     """Store a new key and return the fingerprint of the one that it replaced.
 
-    The attempt's outcome is written first and guards the rest: where a disconnect removed the
-    attempt meanwhile, or the user is gone, no key is stored.
+    Key and outcome are written together or not at all: where a disconnect removed the attempt
+    meanwhile, or the user is gone, no key is stored. The key comes first, as it does when Django
+    deletes a user: the other order would let the two lock each other out.
     """
     now = timezone.now()
     values = {
         **OpenRouterKey.derive(user.pk, exchanged.api_key),
-        **_known(info, now),
         "source": OpenRouterKey.Source.OAUTH,
         "status": OpenRouterKey.Status.ACTIVE,
         "openrouter_user_id": exchanged.openrouter_user_id,
         "connected_at": now,
         "updated_at": now,
     }
-    replaced: str | None = attempt.stored_key_hash
-    mine = attempt_rows().filter(_still_active(user), pk=attempt.pk, outcome="")
-    for _ in range(STORE_TRIES):
+    facts = {**info.as_fields(), "checked_at": now} if info else UNKNOWN_FACTS
+    alias = router.db_for_write(OpenRouterKey)
+    expected: str | None = attempt.stored_key_hash
+    replaced = expected
+    for number in range(STORE_TRIES):
         try:
-            with transaction.atomic(using=router.db_for_write(OpenRouterKey)):
-                if not mine.update(outcome=CONNECTED):
-                    break
-                if _write_key(user, values, replaced):
-                    return replaced
-                transaction.set_rollback(True, using=router.db_for_write(OpenRouterKey))
-        # Another request stored or removed a key between our look and our write: look again.
-        except IntegrityError:
-            pass
-        except DatabaseError:
+            if number:
+                expected = _stored_hash(user)
+                replaced = expected if expected != values["key_hash"] else replaced
+            with transaction.atomic(using=alias):
+                _write_key(user, values | facts, expected)
+                _end_connected(attempt, user)
+        except StorageFailed:
             break
-        replaced = key_rows().filter(user_id=user.pk).values_list("key_hash", flat=True).first()
+        except IntegrityError:
+            # Another request stored or removed a key between our look and our write.
+            continue
+        # The code is spent and the key exists: a connection that was lost meanwhile, or a fact
+        # about the key that the database does not take, must not lose it.
+        except Exception as error:  # noqa: BLE001 - as said
+            logger.warning("openrouter key not stored: %s user=%s", type(error).__name__, user.pk)
+            connections[alias].close_if_unusable_or_obsolete()
+            facts = UNKNOWN_FACTS
+        else:
+            return replaced if replaced != values["key_hash"] else None
     raise StorageFailed(stage="save", outcome_unknown=True)
 
 
-def _write_key(user: AbstractBaseUser, values: dict[str, Any], replaced: str | None) -> bool:
-    """Insert the key, or replace exactly the one that is expected to be there."""
-    if replaced is None:
+def _write_key(user: AbstractBaseUser, values: dict[str, Any], expected: str | None) -> None:
+    """Insert the key, or replace exactly the one that is expected to be there.
+
+    Raises:
+        IntegrityError: another one is there, or none any more.
+    """
+    if expected is None:
         key_rows().create(user_id=user.pk, **values)
-        return True
-    return bool(key_rows().filter(user_id=user.pk, key_hash=replaced).update(**values))
+    elif not key_rows().filter(user_id=user.pk, key_hash=expected).update(**values):
+        raise IntegrityError("The key that was to be replaced is gone.")
 
 
-def _known(info: "KeyInfo | None", now: datetime) -> dict[str, Any]:
-    """Return the fields that describe a key, emptied where OpenRouter told nothing."""
-    return {
-        "label": info.label if info else "",
-        "usage": info.usage if info else None,
-        "limit": info.limit if info else None,
-        "limit_remaining": info.limit_remaining if info else None,
-        "limit_reset": info.limit_reset if info else "",
-        "is_free_tier": info.is_free_tier if info else None,
-        "expires_at": info.expires_at if info else None,
-        "checked_at": now if info else None,
-    }
+def _stored_hash(user: AbstractBaseUser) -> str | None:
+    found: str | None = (
+        key_rows().filter(user_id=user.pk).values_list("key_hash", flat=True).first()
+    )
+    return found
+
+
+def _end_connected(attempt: ConnectAttempt, user: AbstractBaseUser) -> None:
+    """Write down that an attempt connected.
+
+    Raises:
+        StorageFailed: the attempt was dropped meanwhile, or its user may not sign in any more.
+    """
+    row = attempt_rows().filter(pk=attempt.pk)
+    if row.filter(_still_active(user), outcome="").update(outcome=CONNECTED):
+        return
+    # An earlier try may have been stored although its confirmation got lost.
+    if not row.filter(outcome=CONNECTED).exists():
+        raise StorageFailed(stage="save", outcome_unknown=True)
 
 
 def _still_active(user: AbstractBaseUser) -> Q:
@@ -269,9 +289,10 @@ def disconnect(user: AbstractBaseUser) -> str | None:
     alive at OpenRouter: an app cannot revoke it.
     """
     with transaction.atomic(using=router.db_for_write(OpenRouterKey)):
-        # The attempts go first, so that an exchange under way finds its row gone (see _store).
-        attempt_rows().filter(user_id=user.pk, outcome="").delete()
+        key_hash = _stored_hash(user)
         mine = key_rows().filter(user_id=user.pk)
-        key_hash: str | None = mine.values_list("key_hash", flat=True).first()
+        mine.delete()
+        attempt_rows().filter(user_id=user.pk, outcome="").delete()
+        # Waiting for the attempts may have let an exchange finish: its key goes, too.
         mine.delete()
     return key_hash

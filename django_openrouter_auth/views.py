@@ -1,7 +1,9 @@
 """The pages: each parses, calls one service, leaves a message and redirects."""
 
+import logging
 import re
 import secrets
+from contextlib import suppress
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -9,6 +11,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.contrib.messages import constants
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -23,6 +26,8 @@ from .exceptions import NotAuthenticated, OpenRouterAuthError
 from .keys import find_key
 from .models import OpenRouterKey, key_settings_url
 from .redirects import SeeOther, origin_of, safe_next, target, with_next
+
+logger = logging.getLogger("django_openrouter_auth")
 
 SESSION_KEY = "openrouter_auth"
 BROWSER = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -107,29 +112,32 @@ def _key_label(request: HttpRequest) -> str:
 @flow_view("GET")
 def callback(request: HttpRequest, state: str) -> HttpResponse:
     """Finish an attempt and go on to a clean URL: the code must not stay in the address bar."""
+    # Nothing may escape: an unhandled exception would put the code into Django's error report.
+    try:
+        return _finish(request, state)
+    except Exception as error:  # noqa: BLE001 - as said
+        logger.warning("openrouter callback failed: %s", type(error).__name__)
+    with suppress(Exception):
+        tell_error(request, OpenRouterAuthError(stage="callback"))
+    return SeeOther(reverse("openrouter_auth:manage"))
+
+
+def _finish(request: HttpRequest, state: str) -> HttpResponse:
     if "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", "")):
         return HttpResponse(status=204)
     if session_cookie_name() not in request.COOKIES and "bounced" not in request.GET:
         return _bounce(request)
-    try:
-        return _finish(request, state)
-    except OpenRouterAuthError as error:
-        failure = error
-    # Nothing may escape: an unhandled exception would put the code into Django's error report.
-    except Exception:  # noqa: BLE001 - as said
-        failure = OpenRouterAuthError(stage="callback", outcome_unknown=True)
-    tell_error(request, failure)
-    return SeeOther(with_next(reverse("openrouter_auth:manage"), failure.next_url))
-
-
-def _finish(request: HttpRequest, state: str) -> HttpResponse:
     user = request.user
     if not (user.is_authenticated and user.is_active):
         tell_error(request, NotAuthenticated(stage="callback"))
         return _to_login(reverse("openrouter_auth:connect"))
-    connected = services.complete(
-        user=user, browser=_known_browser(request), state=state, answer=request.GET
-    )
+    try:
+        connected = services.complete(
+            user=user, browser=_known_browser(request), state=state, answer=request.GET
+        )
+    except OpenRouterAuthError as error:
+        tell_error(request, error)
+        return SeeOther(with_next(reverse("openrouter_auth:manage"), error.next_url))
     tell(request, *_success(connected), CONNECTED)
     return SeeOther(target(connected.next_url, app_settings.CONNECTED_URL))
 
@@ -142,7 +150,9 @@ def _bounce(request: HttpRequest) -> HttpResponse:
     """
     answer = request.GET.copy()
     answer["bounced"] = "1"
-    return render(request, "openrouter_auth/bounce.html", {"query": answer.urlencode()})
+    # Without the request no context processor of the site runs, and none can fail.
+    page = render_to_string("openrouter_auth/bounce.html", {"query": answer.urlencode()})
+    return HttpResponse(page)
 
 
 def _success(connected: services.Connected) -> tuple[int, str]:

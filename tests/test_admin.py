@@ -126,6 +126,9 @@ def test_viewers_have_no_delete_action(connected):
         "e=1",
         "p=abc",
         "q=%00",
+        "status__exact=%00",
+        "hint=%00",
+        "owner_hash__startswith=0",
     ],
 )
 def test_odd_queries(staff, connected, query):
@@ -134,6 +137,12 @@ def test_odd_queries(staff, connected, query):
     assert response.status_code in (200, 302, 400)
     if query.startswith("q=") and response.status_code == 200 and "%00" not in query:
         assert HINT not in response.content.decode()
+
+
+def test_fingerprints_cannot_be_guessed(staff, connected):
+    """AD 158: filters by what no page shows are refused."""
+    for field in ("key_hash", "owner_hash", "openrouter_user_id"):
+        assert staff.get(f"{KEYS}?{field}__startswith=0").status_code == 400
 
 
 @pytest.mark.parametrize("wish", ["ann", "ann@example.org"])

@@ -39,10 +39,10 @@ WRONG: dict[str, list[Any]] = {
     "TIMEOUT": [None, 5, (5,), (0, 30), (-1, 30), (5, float("nan")), (5, 10**9), (True, 1), "ab"],
     "ATTEMPT_MAX_AGE": [None, 1800, "x"],
     "MAX_PENDING_ATTEMPTS": [None, 0, -1, 10**9, True, 2.5, "5"],
-    "CONNECTED_URL": [7, "chat/page", "page.html"],
+    "CONNECTED_URL": [7, "chat/page", "page.html", "myapp://connected"],
     "DISCONNECTED_URL": [7],
-    "APP_TITLE": [7, "two\r\nlines"],
-    "APP_URL": [7, "https://e\n"],
+    "APP_TITLE": [7, "two\r\nlines", " My app"],
+    "APP_URL": [7, "https://e\n", "https://例え.jp", "app.example"],
 }
 
 
@@ -88,6 +88,32 @@ def test_borrowed_encryption_key(settings):
     del settings.FERNET_KEYS
     assert ids() == ["django_openrouter_auth.W002"]
     assert "django_openrouter_auth.E004" in ids(include_deployment_checks=True)
+
+
+def test_secret_key_as_encryption_key(settings):
+    """D19: naming ``SECRET_KEY`` as an encryption key is no better than borrowing it."""
+    settings.FERNET_KEYS = [settings.SECRET_KEY]
+    assert ids() == ["django_openrouter_auth.W002"]
+    assert "django_openrouter_auth.E004" in ids(include_deployment_checks=True)
+
+
+def test_unusable_keys_are_reported_once(settings):
+    """The check for deployment leaves unusable keys to the other one."""
+    settings.FERNET_KEYS = []
+    assert ids(include_deployment_checks=True) == ["django_openrouter_auth.E002"]
+
+
+def test_worker_without_urls(settings):
+    """A process that serves no pages needs no URLs."""
+    settings.ROOT_URLCONF = None
+    assert checks.check_urls() == []
+
+
+def test_fallbacks_of_none(settings):
+    """Checks do not raise over settings that are none of theirs."""
+    del settings.FERNET_KEYS
+    settings.SECRET_KEY_FALLBACKS = None
+    assert ids() == ["django_openrouter_auth.W002"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from django_openrouter_auth import client
+from django_openrouter_auth import client, transport
 from django_openrouter_auth.client import (
     BearerAuth,
     ExchangedKey,
@@ -115,7 +115,7 @@ def test_patience_does_not_lengthen_the_call(standin, settings):
 def test_deadline_ends_with_the_call(standin):
     """The deadline of one call is none of the next one's."""
     assert exchange().api_key == standin.minted[0]
-    assert client._deadline.get() is None
+    assert transport.call_deadline.get() is None
 
 
 # Connections
@@ -146,12 +146,12 @@ def test_no_retry_on_a_dead_connection(standin):
 @pytest.fixture
 def secure(authority: Authority, settings: Any, bare_environment: None) -> Iterator[Standin]:
     """OpenRouter's API over TLS, under an authority that nobody trusts yet."""
-    client._trust_store.cache_clear()
+    transport.trust_store.cache_clear()
     with Standin(authority.context) as server:
         settings.OPENROUTER_AUTH_API_URL = server.url
         settings.OPENROUTER_AUTH_TIMEOUT = (2, 3)
         yield server
-    client._trust_store.cache_clear()
+    transport.trust_store.cache_clear()
 
 
 def test_unknown_authority(secure):
@@ -388,7 +388,7 @@ def pool() -> Iterator[None]:
     """Connections of this thread, closed when the test ends."""
     vars(client._per_thread).clear()
     yield
-    client._pooled_adapter().close()
+    client._of_this_thread(client.OpenRouterAdapter).close()
     vars(client._per_thread).clear()
 
 
@@ -598,7 +598,7 @@ def test_connections_belong_to_a_thread(session, standin):
 
     def elsewhere() -> None:
         OpenRouterSession(KEY, is_rejected=lambda: False).get("key")
-        client._pooled_adapter().close()
+        client._of_this_thread(client.OpenRouterAdapter).close()
 
     session.get("key")
     thread = threading.Thread(target=elsewhere)
@@ -693,3 +693,31 @@ def test_flags(given, read):
 def test_identifiers(given, read):
     """PM 116: an identifier is a word of ASCII, or nothing."""
     assert read_identifier(given) == read
+
+
+def test_connections_are_not_shared_with_a_forked_process(monkeypatch):
+    """After a fork a process opens connections of its own: answers would be mixed up."""
+    mine = client._of_this_thread(client.OpenRouterAdapter)
+    assert client._of_this_thread(client.OpenRouterAdapter) is mine
+    monkeypatch.setattr(client.os, "getpid", lambda: -1)
+    theirs = client._of_this_thread(client.OpenRouterAdapter)
+    assert theirs is not mine
+    monkeypatch.undo()
+
+
+def test_socks_proxy_keeps_its_own_classes():
+    """A SOCKS proxy works: its connections are made by the classes that know how."""
+    adapter = client.OpenRouterAdapter()
+    own = SimpleNamespace(pool_classes_by_scheme="theirs")
+    adapter.proxy_manager["socks5h://127.0.0.1:1"] = own
+    assert adapter.proxy_manager_for("socks5h://127.0.0.1:1").pool_classes_by_scheme == "theirs"
+
+
+@pytest.mark.parametrize("proxy", ["http://", "http://["])
+def test_unusable_proxy_has_sent_nothing(settings, monkeypatch, proxy):
+    """A proxy setting that cannot be used is not followed by a warning about a lost key."""
+    settings.OPENROUTER_AUTH_API_URL = "https://api.example/v1"
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with OpenRouterConnection() as connection, pytest.raises(Exception) as caught:  # noqa: PT011
+        connection.exchange_code("code", None, None)
+    assert not getattr(caught.value, "outcome_unknown", False)

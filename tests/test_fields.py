@@ -272,6 +272,15 @@ def test_sealed_key_shows_its_mask(show):
     assert HINT.upper() in shown.upper()
 
 
+def test_two_keys_with_one_mask_are_two_keys():
+    """Comparing sealed keys compares what they hold, not what they show."""
+    one, two = (SealedKey(SealedKey.seal(key).token, HINT) for key in (KEY, OTHER_KEY))
+    assert one != two
+    assert one != HINT
+    assert one == SealedKey(one.token)
+    assert len({one, two, SealedKey(one.token)}) == 2
+
+
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_copies_stay_sealed(duplicate):
     """LK 181: a copy holds ciphertext and mask, and still opens."""
@@ -319,10 +328,11 @@ def test_damaged_rows_are_serialized_too():
     Ours.objects.create(secret=KEY)
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {Ours._meta.db_table} SET secret = %s", [b"\xff\x00x"])
-    text = serializers.serialize("json", Ours.objects.all())
-    for item in serializers.deserialize("json", text):
-        item.save()
-    assert ciphertext(Ours) == b"\xff\x00x"
+    for layout in ("json", "xml"):
+        text = serializers.serialize(layout, Ours.objects.all())
+        for item in serializers.deserialize(layout, text):
+            item.save()
+        assert ciphertext(Ours) == b"\xff\x00x"
 
 
 @pytest.mark.parametrize(

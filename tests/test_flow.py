@@ -2,11 +2,13 @@
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from itertools import combinations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf.urls.i18n import i18n_patterns
+from django.contrib.messages import get_messages
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import include, path, reverse, set_script_prefix
@@ -534,3 +536,95 @@ def test_forms_may_name_their_origin(browser, user, connected, page, has_key):
     html = browser.get(f"/openrouter/{page}").content.decode()
     if "<form" in html:
         assert html.index('<meta name="referrer" content="same-origin">') < html.index("<button")
+
+
+@pytest.mark.parametrize("trouble", ["bounce", "messages", "fields"])
+def test_callback_is_never_an_error_page(browser, openrouter, monkeypatch, mailoutbox, trouble):
+    """T04, M17: whatever breaks, the answer is clean, and no error mail holds the code."""
+
+    def explode(*args, **kwargs):
+        raise RuntimeError
+
+    path, query = start(browser).path, {"code": CODE}
+    if trouble == "bounce":
+        browser.cookies.clear()
+        monkeypatch.setattr("django_openrouter_auth.views.render_to_string", explode)
+    elif trouble == "messages":
+        monkeypatch.setattr("django_openrouter_auth.answers.messages.get_messages", explode)
+    else:
+        query |= {f"field{number}": "x" for number in range(1100)}
+    response = browser.get(path, query)
+    assert is_clean(response)
+    assert mailoutbox == []
+
+
+def test_trouble_after_storing_is_not_called_a_failure(browser, user, openrouter, monkeypatch):
+    """A key that was stored is not announced as left over because a redirect went wrong."""
+
+    def explode(*args):
+        raise RuntimeError
+
+    started = start(browser)
+    monkeypatch.setattr("django_openrouter_auth.views.target", explode)
+    browser.get(started.path, {"code": CODE})
+    assert get_api_key(user) == KEY
+    page = browser.get("/openrouter/").content.decode()
+    assert "If OpenRouter is not shown as connected" in page
+    assert "A key that nobody uses" not in page
+
+
+def test_bounce_page_asks_no_context_processor(browser, settings):
+    """The page between two redirects needs nothing of the site that could fail."""
+    templates = settings.TEMPLATES[0]
+    options = templates["OPTIONS"] | {"context_processors": ["tests.no.such.processor"]}
+    settings.TEMPLATES = [templates | {"OPTIONS": options}]
+    path = start(browser).path
+    browser.cookies.clear()
+    assert browser.get(path, {"code": CODE}).status_code == 200
+
+
+def test_site_without_time_zones(browser, user, openrouter, settings):
+    """With ``USE_TZ`` off a key that expires is stored with the site's own local time."""
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Europe/Berlin"
+    openrouter.knows(expires_at="2027-01-01T12:00:00Z")
+    browser.get(start(browser).path, {"code": CODE})
+    assert get_api_key(user) == KEY
+    assert OpenRouterKey.objects.get().expires_at.isoformat() == "2027-01-01T13:00:00"
+
+
+def test_naive_times_of_openrouter_are_utc(browser, openrouter):
+    """A time without a zone is not read as the site's local time."""
+    openrouter.knows(expires_at="2027-01-01T12:00:00")
+    browser.get(start(browser).path, {"code": CODE})
+    assert OpenRouterKey.objects.get().expires_at.isoformat() == "2027-01-01T12:00:00+00:00"
+
+
+def test_same_code_with_another_text_is_told_too(browser, openrouter):
+    """A repeated message is left once; one that says something else is not swallowed."""
+    browser.get(start(browser).path, {"code": CODE})
+    openrouter.grants("sk-or-v1-" + "5" * 64)
+    response = browser.get(start(browser).path, {"code": CODE})
+    texts = [str(message) for message in get_messages(response.wsgi_request)]
+    assert len(texts) == 2
+    assert "previous key" in texts[1]
+
+
+def test_management_key_comes_with_a_link(browser, openrouter):
+    """Who is asked to delete a key is shown where."""
+    openrouter.knows(is_management_key=True)
+    response = browser.get(start(browser).path, {"code": CODE})
+    assert outcome(response) == ("error", "management_key")
+    assert "https://openrouter.ai/settings/keys" in message_text(response)
+
+
+def test_problem_json_is_json(browser):
+    """A client that only takes problem details is a program, too."""
+    headers = {"Accept": "application/problem+json"}
+    assert "authorization_url" in browser.post("/openrouter/connect/", headers=headers).json()
+
+
+def test_limit_as_decimal(browser, settings):
+    """A limit given as a decimal number is sent, not dropped."""
+    settings.OPENROUTER_AUTH_AUTHORIZE_PARAMS = {"limit": Decimal("2.50")}
+    assert start(browser).parameters["limit"] == ["2.50"]

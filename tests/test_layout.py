@@ -16,7 +16,8 @@ LAYERS = {
     "exceptions": set(),
     "pkce": set(),
     "key_info": {"conf"},
-    "client": {"__init__", "conf", "exceptions", "key_info"},
+    "transport": set(),
+    "client": {"__init__", "conf", "exceptions", "key_info", "transport"},
     "fields": {"conf", "exceptions"},
     "models": {"conf", "fields", "exceptions"},
     "authorization": {"conf", "exceptions"},
@@ -54,7 +55,7 @@ LAYERS = {
 }
 FOREIGN = {
     "requests": {"client"},
-    "urllib3": {"client"},
+    "urllib3": {"client", "transport"},
     "fernet_fields": {"fields"},
     "cryptography": {"fields"},
     "django.conf": {"conf"},

@@ -339,10 +339,16 @@ def test_report_about_a_call_that_fails(key, user, standin, leaks):
     standin.answer("/api/v1/chat/completions", cut())
     with pytest.raises(requests.ConnectionError) as caught:
         get_session(user).post("chat/completions", json={})
-    report = reported(caught.value)
-    assert "urlopen" in report
+    error = caught.value
+    report = reported(error)
+    assert "chat/completions" in report
     leaks.search("error report", report)
-    leaks.search("exception", [str(caught.value), repr(caught.value)])
+    leaks.search("exception", [str(error), repr(error), dict(error.request.headers)])
+    assert (error.__cause__, error.__context__) == (None, None)
+    # Reporters other than Django's know no sensitive_variables: they show every frame there is.
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    shown = [{name: repr(value) for name, value in frame.items()} for frame in frames[1:]]
+    leaks.search("frames", shown)
 
 
 @pytest.mark.parametrize("answer", [refusal(403, "x"), refusal(500, "x"), cut(), b"junk\r\n\r\n"])

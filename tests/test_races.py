@@ -1,7 +1,9 @@
 """Replay and concurrency: group RC of the threat model's catalogue, with real threads."""
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Barrier, Event
 from typing import Any
@@ -9,7 +11,15 @@ from typing import Any
 import pytest
 import responses
 from django.contrib.auth.models import User
-from django.db import DatabaseError, IntegrityError, connection, connections
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.test import Client
 from django.utils import timezone
 
@@ -251,6 +261,89 @@ def test_key_removed_between_look_and_write(browser, user, connected, openrouter
     assert get_api_key(user) == KEY
 
 
+@pytest.mark.parametrize("trouble", [OperationalError, InterfaceError, IntegrityError, ValueError])
+def test_passing_trouble_while_storing(browser, user, openrouter, db, monkeypatch, trouble):
+    """T26: a connection lost while OpenRouter answered does not lose the key."""
+    write, tries = services._write_key, []
+
+    def fail_once(*args: Any) -> None:
+        tries.append(args)
+        if len(tries) == 1:
+            raise trouble
+        write(*args)
+
+    monkeypatch.setattr(services, "_write_key", fail_once)
+    response = browser.get(start(browser).path, {"code": CODE})
+    assert outcome(response) == ("success", "connected")
+    assert get_api_key(user) == KEY
+
+
+def test_fact_that_the_database_does_not_take(browser, user, openrouter, db, monkeypatch):
+    """T26: what OpenRouter says about a key never costs the key."""
+    facts = {**services.UNKNOWN_FACTS, "expires_at": "nonsense"}
+    monkeypatch.setattr("django_openrouter_auth.key_info.KeyInfo.as_fields", lambda info: facts)
+    browser.get(start(browser).path, {"code": CODE})
+    assert get_api_key(user) == KEY
+    assert OpenRouterKey.objects.get().checked_at is None
+
+
+def test_confirmation_that_got_lost(browser, user, openrouter, db, monkeypatch):
+    """T26: a key that was stored is not announced as lost because the answer to COMMIT was."""
+    end = services._end_connected
+
+    def commit_then_fail(*args: Any) -> None:
+        end(*args)
+        monkeypatch.setattr(services, "_end_connected", end)
+        ConnectAttempt.objects.update(outcome="connected")
+        raise OperationalError
+
+    @contextmanager
+    def no_rollback(**kwargs: Any) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(services, "_end_connected", commit_then_fail)
+    monkeypatch.setattr(services.transaction, "atomic", no_rollback)
+    response = browser.get(start(browser).path, {"code": CODE})
+    assert outcome(response) == ("success", "connected")
+    assert "previous key" not in message_text(response)
+    assert get_api_key(user) == KEY
+
+
+def test_same_key_again(browser, user, connected, openrouter, db):
+    """A provider that hands out the same key again has not left an old one behind."""
+    response = browser.get(start(browser).path, {"code": CODE})
+    assert outcome(response) == ("success", "connected")
+    assert "previous key" not in message_text(response)
+
+
+def test_replay_with_a_rejected_key(browser, connected, openrouter, db):
+    """RC 47: a used callback does not call a rejected key connected."""
+    started = start(browser)
+    browser.get(started.path, {"code": CODE})
+    browser.get("/openrouter/")
+    OpenRouterKey.objects.update(status="rejected")
+    response = browser.get(started.path, {"code": CODE})
+    assert outcome(response) == ("error", "state_unknown")
+    assert "OpenRouter is connected" not in message_text(response)
+
+
+def test_attempt_dropped_before_the_claim(browser, openrouter, db, monkeypatch):
+    """Who disconnected between look and claim is not told to wait for a result."""
+    started = start(browser)
+    find = services.find_attempt
+
+    def find_then_drop(*args: Any) -> Any:
+        attempt = find(*args)
+        ConnectAttempt.objects.all().delete()
+        return attempt
+
+    monkeypatch.setattr(services, "find_attempt", find_then_drop)
+    response = browser.get(started.path, {"code": CODE})
+    assert outcome(response) == ("error", "state_unknown")
+    assert "just finishing" not in message_text(response)
+    assert openrouter.exchanges == []
+
+
 @pytest.mark.parametrize("trouble", [DatabaseError, IntegrityError])
 def test_database_trouble_while_storing(browser, user, openrouter, db, monkeypatch, trouble):
     """T26: a key that cannot be stored is announced, with the page on which to delete it."""
@@ -451,3 +544,45 @@ def test_atomic_requests(browser, user, openrouter, monkeypatch):
     browser.get(started.path, {"code": CODE})
     assert seen == [False]
     assert get_api_key(user) == KEY
+
+
+@pytest.mark.postgresql
+def test_connection_lost_during_the_exchange(threads, browser, user, openrouter):
+    """T26: an idle connection that the server ends during the exchange does not lose the key."""
+    started = start(browser)
+
+    def end_connection() -> None:
+        pid = connection.connection.info.backend_pid
+
+        def terminate() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+        threads(terminate)
+
+    during_exchange(openrouter, end_connection)
+    response = browser.get(started.path, {"code": CODE})
+    assert outcome(response) == ("success", "connected")
+    assert get_api_key(user) == KEY
+
+
+@pytest.mark.postgresql
+def test_reconnect_and_deletion_do_not_lock_each_other_out(threads, browser, user, connected):
+    """M4: storing a key and deleting its user take their locks in the same order."""
+    attempt = ConnectAttempt.objects.create(
+        user=user, state_hash="s", browser_hash="b", created_at=timezone.now()
+    )
+    locked = Barrier(2, timeout=PATIENCE)
+
+    def store() -> None:
+        with transaction.atomic():
+            services._write_key(user, {"label": "new"}, connected.key_hash)
+            locked.wait()
+            services._end_connected(attempt, user)
+
+    def delete() -> None:
+        locked.wait()
+        User.objects.get(pk=user.pk).delete()
+
+    threads(store, delete)
+    assert not User.objects.exists()

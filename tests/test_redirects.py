@@ -45,6 +45,7 @@ FOREIGN = [
     "https://app.example/ok/",
     "/ok\r\nSet-Cookie: x",
     "/\u0085/e",
+    "/" + "世" * 700,
 ]
 
 
@@ -82,6 +83,9 @@ def test_own_next(browser, openrouter, wish, location):
         "/openrouter/callback/abc/",
         "/openrouter/callback/abc",
         "/openrouter/c%6Fnnect/",
+        "/openrouter/connect",
+        "/x/../openrouter/disconnect/",
+        "/openrouter/%2e/connect/",
     ],
 )
 def test_own_flow_as_next(browser, openrouter, wish):
@@ -127,6 +131,12 @@ def test_disconnected_url(browser, settings):
     assert browser.post("/openrouter/disconnect/")["Location"] == "https://bye.example/"
     response = browser.post("/openrouter/disconnect/", {"next": "/ok/"})
     assert response["Location"] == "/ok/"
+
+
+def test_long_wish_of_a_stranger(client, site_url):
+    """RH 67: a wish that would not fit into a header once it is encoded is not an error page."""
+    response = client.post("/openrouter/connect/", {"next": "/" + "世" * 1990})
+    assert response["Location"] == "/accounts/login/?next=/openrouter/connect/"
 
 
 def test_target_that_does_not_exist():
@@ -206,6 +216,7 @@ def test_trailing_slash_of_site_url(browser, settings):
         ("API_URL", "https://user@openrouter.ai/api/v1"),
         ("API_URL", "https://[::1"),
         ("API_URL", None),
+        ("AUTHORIZE_PARAMS", {"limit": object()}),
     ],
 )
 def test_unusable_url_settings(browser, settings, name, value):

@@ -5,21 +5,18 @@ from typing import Any
 from django import template
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
-from django.shortcuts import resolve_url
 from django.template import Context
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from ..conf import login_url
-from ..keys import find_key_once
-from ..models import OpenRouterKey
-from ..redirects import safe_next
+from ..keys import ShownKey, show_key
+from ..redirects import safe_next, with_next
 
 register = template.Library()
 
@@ -58,14 +55,13 @@ def openrouter_button(
     }
     if key is not None and key.is_usable:
         own["url"], own["hint"] = reverse("openrouter_auth:manage"), key.hint
-        own["label"] = label or _("OpenRouter connected")
+        own["label"] = _("OpenRouter connected")
     else:
         own["url"] = reverse("openrouter_auth:connect")
         own["label"] = label or (_("Reconnect OpenRouter") if key else _("Connect OpenRouter"))
         if not getattr(user, "is_authenticated", False):
             # After signing in, the page with the button leads on; a POST cannot be repeated.
-            back = f"{own['url']}?{urlencode({'next': page})}" if page else own["url"]
-            own["url"] = f"{resolve_url(login_url())}?{urlencode({'next': back})}"
+            own["url"] = redirect_to_login(with_next(own["url"], page)).url
         elif request is not None:
             own["csrf_token"] = get_token(request)
     # A context of its own keeps escaping on inside {% autoescape off %}.
@@ -89,5 +85,5 @@ def has_openrouter_key(user: AbstractBaseUser | AnonymousUser | None) -> bool:
     return key is not None and key.is_usable
 
 
-def _key_of(user: Any) -> OpenRouterKey | None:
-    return find_key_once(user) if getattr(user, "is_authenticated", False) else None
+def _key_of(user: Any) -> ShownKey | None:
+    return show_key(user) if getattr(user, "is_authenticated", False) else None
