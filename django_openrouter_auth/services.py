@@ -229,7 +229,9 @@ def _store(
         # about the key that the database does not take, must not lose it.
         except Exception as error:  # noqa: BLE001 - as said
             logger.warning("openrouter key not stored: %s user=%s", type(error).__name__, user.pk)
-            connections[alias].close_if_unusable_or_obsolete()
+            # Inside somebody else's transaction Django would take a good connection for a bad one.
+            if not connections[alias].in_atomic_block:
+                connections[alias].close_if_unusable_or_obsolete()
             facts = UNKNOWN_FACTS
         else:
             return replaced if replaced != values["key_hash"] else None
