@@ -225,9 +225,6 @@ class EncryptedKeyField(EncryptedTextField):  # type: ignore[misc]  # fernet-fie
             return sealed.token.decode()
         return DAMAGED + base64.b64encode(sealed.token).decode()
 
-    def get_prep_value(self, value: Any) -> Any:
-        return value
-
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
         """Return the ciphertext; plaintext given to ``update()`` is encrypted on the way."""
         if hasattr(value, "as_sql"):

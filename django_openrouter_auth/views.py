@@ -160,7 +160,7 @@ def _success(connected: services.Connected) -> tuple[int, str]:
         return constants.INFO, _("OpenRouter is connected. This return from it was used before.")
     text = _("OpenRouter is connected.")
     if not connected.is_checked:
-        text += " " + _("OpenRouter did not answer when it was asked about the new key.")
+        text += " " + _("The new key is not checked yet: OpenRouter did not answer that question.")
     if connected.replaced_hash is None:
         return constants.SUCCESS, text
     return constants.SUCCESS, format_html(

@@ -20,7 +20,7 @@ from .standin import STATUS, Standin, cut, drip, known, refusal, reply, reset, s
 
 pytestmark = pytest.mark.django_db
 
-NOT_CHECKED = "OpenRouter did not answer when it was asked about the new key"
+NOT_CHECKED = "The new key is not checked yet"
 CODE = "auth_code_of_the_status_tests"
 
 

@@ -76,6 +76,17 @@ def test_another_browser_of_the_same_user(browser, user, openrouter):
     assert get_api_key(user) == KEY
 
 
+def test_another_browser_with_an_attempt_of_its_own(browser, user, openrouter):
+    """SB 34: nor in a browser that has started one itself."""
+    started = start(browser)
+    elsewhere = Client()
+    elsewhere.force_login(user)
+    start(elsewhere)
+    response = elsewhere.get(started.path, {"code": CODE})
+    assert outcome(response) == ("error", "state_unknown")
+    assert openrouter.exchanges == []
+
+
 def test_planted_browser_value(browser, other_user, openrouter):
     """SB 35: a value that an attacker planted before the victim's login does not help."""
     started = start(browser)
