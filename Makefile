@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 PIP = -m pip -qq --disable-pip-version-check
 TOX = .venv/bin/python -m tox
 
-.PHONY: help test demo lint types format clean
+.PHONY: help test demo lint types docs format clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -21,14 +21,15 @@ test: .venv/ready ## Run everything that CI runs, on each Python there is
 		$(if $(filter true,$(CI)),--skip-missing-interpreters=false); \
 	status=$$?; .venv/bin/python .ci/summary.py .tox/results; exit $$status
 
-demo: .venv-demo/ready ## Serve the example site on http://localhost:3000
-	.venv-demo/bin/python example_project/manage.py demo
+demo: .venv-demo/ready ## Serve the example site on http://localhost:3000, or on PORT=…
+	.venv-demo/bin/python example_project/manage.py demo $(if $(PORT),--port $(PORT))
 
-lint types format: .venv/ready
+lint types docs format: .venv/ready
 lint: ## Check style and spelling
 types: ## Check types
+docs: ## Build the documentation
 format: ## Repair style
-lint types format:
+lint types docs format:
 	$(TOX) run -e $@
 
 clean: ## Remove everything that the other targets made

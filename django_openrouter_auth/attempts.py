@@ -145,10 +145,10 @@ def claim_attempt(attempt: ConnectAttempt) -> None:
         AttemptInProgress: another request was faster.
         StateUnknown: the attempt has just been dropped.
     """
-    row = attempt_rows().filter(pk=attempt.pk)
-    if row.filter(claimed_at=None).update(claimed_at=timezone.now(), code_verifier=None):
+    free = attempt_rows().filter(pk=attempt.pk, claimed_at=None)
+    if free.update(claimed_at=timezone.now(), code_verifier=None):
         return
-    if row.exists():
+    if attempt_rows().filter(pk=attempt.pk).exists():
         raise AttemptInProgress(stage="callback")
     raise StateUnknown(stage="callback")
 

@@ -435,6 +435,9 @@ class OpenRouterSession(requests.Session):
             failure.args = (f"OpenRouter was not reached: {type(failure).__name__}",)
             failure.__cause__ = failure.__context__ = None
             raise failure.with_traceback(None)
+        if "charset" not in response.headers.get("Content-Type", ""):
+            # requests takes text without a charset for latin-1; OpenRouter's streams are UTF-8.
+            response.encoding = "utf-8"
         if response.status_code == 401 and self._is_rejected():
             response.close()
             self._known_rejected = True

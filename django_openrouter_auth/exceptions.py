@@ -319,8 +319,8 @@ class ManagementKey(OpenRouterAuthError):
     http_status = 400
     recovery = "ordinary_key"
     message = _(
-        "OpenRouter handed out a management key, which controls your whole account. It was not "
-        "saved. Please delete it at OpenRouter and connect with an ordinary key."
+        "OpenRouter handed out a management key, which controls your whole account, so it was not "
+        "saved. Please connect with an ordinary key."
     )
 
 

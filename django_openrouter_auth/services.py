@@ -263,11 +263,11 @@ def _end_connected(attempt: ConnectAttempt, user: AbstractBaseUser) -> None:
     Raises:
         StorageFailed: the attempt was dropped meanwhile, or its user may not sign in any more.
     """
-    row = attempt_rows().filter(pk=attempt.pk)
-    if row.filter(_still_active(user), outcome="").update(outcome=CONNECTED):
+    open_row = attempt_rows().filter(_still_active(user), pk=attempt.pk, outcome="")
+    if open_row.update(outcome=CONNECTED):
         return
     # An earlier try may have been stored although its confirmation got lost.
-    if not row.filter(outcome=CONNECTED).exists():
+    if not attempt_rows().filter(pk=attempt.pk, outcome=CONNECTED).exists():
         raise StorageFailed(stage="save", outcome_unknown=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
-from django.contrib.messages import constants
+from django.contrib.messages import constants, get_messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -55,7 +55,12 @@ def _to_login(page: str) -> HttpResponse:
 
 
 def _page(request: HttpRequest, user: AbstractBaseUser, template: str) -> HttpResponse:
-    context = {"key": find_key(user), "next": safe_next(_wish(request))}
+    context = {
+        "key": find_key(user),
+        "next": safe_next(_wish(request)),
+        # For sites without the context processor: the outcome of a flow must be seen.
+        "messages": get_messages(request),
+    }
     return render(request, template, context)
 
 
@@ -82,6 +87,7 @@ def connect(request: HttpRequest) -> HttpResponse:
             key_label=_key_label(request),
         )
     except OpenRouterAuthError as error:
+        logger.warning("openrouter connect not started: code=%s user=%s", error.code, user.pk)
         if prefers_json(request):
             return problem(error)
         tell_error(request, error)

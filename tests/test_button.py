@@ -73,6 +73,17 @@ def test_user_without_a_request(user):
     assert "<form" not in html
 
 
+def test_without_context_processors(browser, settings):
+    """A site without context processors has the button and the messages all the same."""
+    templates = settings.TEMPLATES[0]
+    settings.TEMPLATES = [templates | {"OPTIONS": {"context_processors": []}}]
+    assert "<form" in browser.get("/").content.decode()
+    browser.post("/openrouter/disconnect/")
+    page = browser.get("/openrouter/").content.decode()
+    assert "OpenRouter was not connected." in page
+    assert 'action="/openrouter/connect/"' in page
+
+
 def test_form(user):
     """TT 193: the button is a POST form with a CSRF token; no link starts anything."""
     html = render("{% openrouter_button %}", user)

@@ -428,12 +428,29 @@ def test_urls_blocks():
 
 def test_view_block(user, connected, openrouter, other_user):
     """The example of a call answers, with the user's key or with what to do."""
-    (block,) = blocks_of("views.py")
+    block, _ = blocks_of("views.py")
     answer = run(block)["answer"]
     openrouter.mock.post(f"{API}/chat/completions", json={"choices": []})
     assert answer(user, "Hello?").content == b'{"choices": []}'
     refused = answer(other_user, "Hello?")
     assert (refused.status_code, b"not_connected" in refused.content) == (403, True)
+
+
+def test_stream_block(user, connected, openrouter):
+    """The example of a stream yields its words, comments and umlauts included."""
+    _, block = blocks_of("views.py")
+    lines = [": OPENROUTER PROCESSING", *map(chunk, ("Grüß", " Gott")), "data: [DONE]"]
+    openrouter.mock.post(
+        f"{API}/chat/completions",
+        body="\n\n".join(lines).encode(),
+        content_type="text/event-stream",
+    )
+    assert list(run(block)["words"](user, "Hello?")) == ["Grüß", " Gott"]
+
+
+def chunk(word: str) -> str:
+    """Return a line of a stream."""
+    return f"data: {json.dumps({'choices': [{'delta': {'content': word}}]}, ensure_ascii=False)}"
 
 
 @pytest.mark.parametrize("name", ["test_connecting", "test_bad_day_of_openrouter"])

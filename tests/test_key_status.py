@@ -130,7 +130,7 @@ def test_management_key(come_back, old_key, data):
     before = row()
     response = come_back(known(**data))
     assert outcome(response) == ("error", "management_key")
-    assert "delete it at OpenRouter" in message_text(response)
+    assert "you can delete it" in message_text(response)
     assert row() == before
     assert ConnectAttempt.objects.get().outcome == "management_key"
 

@@ -86,22 +86,25 @@ def test_urls_blocks(block, count):
 
 def test_button_block(db):
     """The block for templates shows the button with its style."""
-    html = Template(BUTTON).render(Context({"user": None}))
+    html = Template(BUTTON).render(Context({"user": None, "request": RequestFactory().get("/")}))
     assert "Connect OpenRouter" in html
     assert "style.css" in html
 
 
 def test_view_block(browser, user, connected, openrouter, settings):
-    """The example view calls OpenRouter with the user's key, and sends others to connect."""
+    """The example view shows what OpenRouter answers, survives a bad day, and leads to connect."""
     haiku = run(VIEW)["haiku"]
     patterns = [*run(URLS, urlpatterns=[])["urlpatterns"], path("haiku/", haiku)]
     settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": patterns})
-    openrouter.mock.post(f"{API}/chat/completions", json={"choices": ["keys"]})
-    assert browser.get("/haiku/").json() == {"choices": ["keys"]}
+    url = f"{API}/chat/completions"
+    openrouter.mock.upsert("POST", url, json={"choices": [{"message": {"content": "keys"}}]})
+    assert browser.get("/haiku/").content == b"keys"
+    openrouter.mock.upsert("POST", url, status=502, body="<html>")
+    assert browser.get("/haiku/").status_code == 503
     request = RequestFactory().get("/haiku/")
     request.user = user
     connected.delete()
-    assert haiku(request)["Location"] == "/openrouter/connect/"
+    assert haiku(request)["Location"] == "/openrouter/connect/?next=%2Fhaiku%2F"
 
 
 def test_settings_table_names_every_setting():

@@ -179,6 +179,22 @@ def test_insecure_callback(browser, settings, site_url):
     assert not ConnectAttempt.objects.exists()
 
 
+def test_failed_start_is_logged(browser, settings, caplog):
+    """Who is told to ask the administrator has one who finds a line in the log."""
+    settings.OPENROUTER_AUTH_SITE_URL = "http://app.example"
+    browser.post("/openrouter/connect/")
+    assert "openrouter connect not started: code=insecure_callback user=" in caplog.text
+
+
+@pytest.mark.parametrize("state", ["rejected", "unreadable"])
+def test_connect_page_says_why(browser, connected, state):
+    """Who is sent to connect again learns what is wrong with the key."""
+    OpenRouterKey.objects.update(status=state)
+    page = browser.get("/openrouter/connect/").content.decode()
+    assert "no longer" in page
+    assert "Connect again" in page
+
+
 def test_insecure_callback_for_a_program(browser, settings):
     """RH 78: a single-page app gets 500 problem details with the code."""
     settings.OPENROUTER_AUTH_SITE_URL = None

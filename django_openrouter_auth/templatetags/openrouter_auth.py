@@ -42,7 +42,8 @@ def openrouter_button(
         size: ``sm``, ``default``, ``lg`` or ``xl``.
         css_class: more classes for the button.
     """
-    request: HttpRequest | None = context.get("request")
+    # A site may do without context processors: render() hands the request over all the same.
+    request: HttpRequest | None = context.get("request") or getattr(context, "request", None)
     user = getattr(request, "user", None) or context.get("user")
     page = safe_next(str(next))
     key = _key_of(user)

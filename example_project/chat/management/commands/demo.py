@@ -69,7 +69,7 @@ def require_free(port):
         return
     raise CommandError(
         f"Port {port} is taken by another program. Stop that one, or choose another port: "
-        f"manage.py demo --port {port + 1}"
+        f"make demo PORT={port + 1}, or manage.py demo --port {port + 1}."
     )
 
 
