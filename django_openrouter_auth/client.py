@@ -55,6 +55,11 @@ NEVER_SENT = (
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidSchema,
 )
+HEADERS = {
+    "User-Agent": USER_AGENT,
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+}
 EXCHANGE = "exchange"
 STATUS = "status"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -144,28 +149,6 @@ def _forget_cookies(session: requests.Session) -> None:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
-class _Conversation(requests.Session):
-    """The ``requests`` side of a conversation: no cookies, no redirects, no compression."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        adapter = OpenRouterAdapter()
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
-        self.headers.clear()
-        self.headers["User-Agent"] = USER_AGENT
-        self.headers["Accept"] = "application/json"
-        self.headers["Accept-Encoding"] = "identity"
-        _forget_cookies(self)
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Find no redirect in any answer.
-
-        With ``allow_redirects=False`` requests still prepares the next request: it parses the
-        address, and reads and unpacks the whole body, of any size.
-        """
-
-
 _per_thread = threading.local()
 
 
@@ -184,7 +167,7 @@ class OpenRouterConnection:
     """One short conversation: a fresh connection, closed at the end of the ``with`` block."""
 
     def __enter__(self) -> Self:
-        self._session = _of_this_thread(_Conversation)
+        self._adapter = OpenRouterAdapter()
         return self
 
     def __exit__(
@@ -193,7 +176,7 @@ class OpenRouterConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._session.close()
+        self._adapter.close()
 
     def exchange_code(
         self, code: str, code_verifier: str | None, code_challenge_method: str | None
@@ -267,14 +250,12 @@ class OpenRouterConnection:
         failure: OpenRouterAuthError
         token = call_deadline.set(time.monotonic() + whole)
         try:
-            with self._session.request(
-                method,
-                app_settings.API_URL.rstrip("/") + path,
-                json=json_body,
-                auth=auth,
-                timeout=(connect, read),
-                allow_redirects=False,
-                stream=True,
+            url = app_settings.API_URL.rstrip("/") + path
+            request = requests.Request(method, url, HEADERS, json=json_body, auth=auth).prepare()
+            # Sent by the adapter itself: a session would keep cookies, and read and unpack the
+            # body of a redirect, of any size, even where it is told not to follow one.
+            with self._adapter.send(
+                request, stream=True, timeout=(connect, read), **_environment(url)
             ) as response:
                 return _read_object(response, stage)
         except OpenRouterAuthError as error:
@@ -294,6 +275,13 @@ class OpenRouterConnection:
             call_deadline.reset(token)
         # Raised out here so that no ``__context__`` keeps the request, which holds the secret.
         raise failure.with_traceback(None)
+
+
+def _environment(url: str) -> dict[str, Any]:
+    """Return what the environment says about proxies and trusted certificates."""
+    session = _of_this_thread(requests.Session)
+    settings = session.merge_environment_settings(url, {}, None, None, None)
+    return {name: settings[name] for name in ("proxies", "verify")}
 
 
 def _was_never_sent(error: Exception) -> bool:
