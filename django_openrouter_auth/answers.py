@@ -46,7 +46,8 @@ def flow_view(*methods: str) -> Callable[[View[P]], View[P]]:
         private: Any = login_not_required(xframe_options_deny(answer))
         for alias in connections:
             private = transaction.non_atomic_requests(using=alias)(private)
-        return private  # type: ignore[no-any-return]
+        outermost: View[P] = private
+        return outermost
 
     return decorate
 

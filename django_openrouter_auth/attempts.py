@@ -86,7 +86,7 @@ def _prune(user: AbstractBaseUser, now: datetime) -> None:
     table = operations.quote_name(ConnectAttempt._meta.db_table)
     # The inner table is for MySQL and MariaDB, which take no LIMIT in a subquery of IN.
     newest = (
-        f"SELECT id FROM (SELECT id FROM {table} WHERE user_id = %s AND {{which}}"  # noqa: S608
+        f"SELECT id FROM (SELECT id FROM {table} WHERE user_id = %s AND {{which}}"  # noqa: S608 - as below
         " ORDER BY created_at DESC, id DESC LIMIT {number}) newest"
     )
     alive = newest.format(

@@ -8,14 +8,11 @@ A connection is made in this order, and no step touches the network inside a tra
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Q
-from django.utils import timezone
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router, transaction
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.debug import sensitive_variables
 
@@ -37,21 +34,15 @@ from .exceptions import (
     ManagementKey,
     Misconfigured,
     OpenRouterAuthError,
-    StorageFailed,
 )
-from .key_info import KeyInfo
 from .keys import key_rows, open_connection
-from .models import ConnectAttempt, OpenRouterKey
+from .models import OpenRouterKey
 from .pkce import make_code_challenge, make_code_verifier
-
-if TYPE_CHECKING:
-    from .client import ExchangedKey
+from .storing import store_key, stored_hash
 
 logger = logging.getLogger("django_openrouter_auth")
 
 FIRST_CHECK_PATIENCE = 5
-STORE_TRIES = 6
-UNKNOWN_FACTS = {**KeyInfo().as_fields(), "checked_at": None}
 
 
 @dataclass(frozen=True)
@@ -185,100 +176,8 @@ def _exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Conn
         raise KeyRefusedAtConnect(stage="status", outcome_unknown=True)
     if info is not None and info.is_management_key:
         raise ManagementKey(stage="status", outcome_unknown=True)
-    replaced = _store(attempt, user, exchanged, info)
+    replaced = store_key(attempt, user, exchanged, info)
     return Connected(attempt.next_url, True, info is not None, replaced)
-
-
-@sensitive_variables()
-def _store(
-    attempt: Any, user: AbstractBaseUser, exchanged: "ExchangedKey", info: KeyInfo | None
-) -> str | None:
-    """Store a new key and return the fingerprint of the one that it replaced.
-
-    Key and outcome are written together or not at all: where a disconnect removed the attempt
-    meanwhile, or the user is gone, no key is stored. The key comes first, as it does when Django
-    deletes a user: the other order would let the two lock each other out.
-    """
-    now = timezone.now()
-    values = {
-        **OpenRouterKey.derive(user.pk, exchanged.api_key),
-        "source": OpenRouterKey.Source.OAUTH,
-        "status": OpenRouterKey.Status.ACTIVE,
-        "openrouter_user_id": exchanged.openrouter_user_id,
-        "connected_at": now,
-        "updated_at": now,
-    }
-    facts = {**info.as_fields(), "checked_at": now} if info else UNKNOWN_FACTS
-    alias = router.db_for_write(OpenRouterKey)
-    expected: str | None = attempt.stored_key_hash
-    replaced = expected
-    for number in range(STORE_TRIES):
-        try:
-            if number:
-                expected = _stored_hash(user)
-                replaced = expected if expected != values["key_hash"] else replaced
-            with transaction.atomic(using=alias):
-                _write_key(user, values | facts, expected)
-                _end_connected(attempt, user)
-        except StorageFailed:
-            break
-        except IntegrityError:
-            # Another request stored or removed a key between our look and our write.
-            continue
-        # The code is spent and the key exists: a connection that was lost meanwhile, or a fact
-        # about the key that the database does not take, must not lose it.
-        except Exception as error:  # noqa: BLE001 - as said
-            logger.warning("openrouter key not stored: %s user=%s", type(error).__name__, user.pk)
-            # Inside somebody else's transaction Django would take a good connection for a bad one.
-            if not connections[alias].in_atomic_block:
-                connections[alias].close_if_unusable_or_obsolete()
-            facts = UNKNOWN_FACTS
-        else:
-            return replaced if replaced != values["key_hash"] else None
-    raise StorageFailed(stage="save", outcome_unknown=True)
-
-
-def _write_key(user: AbstractBaseUser, values: dict[str, Any], expected: str | None) -> None:
-    """Insert the key, or replace exactly the one that is expected to be there.
-
-    Raises:
-        IntegrityError: another one is there, or none any more.
-    """
-    if expected is None:
-        key_rows().create(user_id=user.pk, **values)
-    elif not key_rows().filter(user_id=user.pk, key_hash=expected).update(**values):
-        raise IntegrityError("The key that was to be replaced is gone.")
-
-
-def _stored_hash(user: AbstractBaseUser) -> str | None:
-    found: str | None = (
-        key_rows().filter(user_id=user.pk).values_list("key_hash", flat=True).first()
-    )
-    return found
-
-
-def _end_connected(attempt: ConnectAttempt, user: AbstractBaseUser) -> None:
-    """Write down that an attempt connected.
-
-    Raises:
-        StorageFailed: the attempt was dropped meanwhile, or its user may not sign in any more.
-    """
-    open_row = attempt_rows().filter(_still_active(user), pk=attempt.pk, outcome="")
-    if open_row.update(outcome=CONNECTED):
-        return
-    # An earlier try may have been stored although its confirmation got lost.
-    if not attempt_rows().filter(pk=attempt.pk, outcome=CONNECTED).exists():
-        raise StorageFailed(stage="save", outcome_unknown=True)
-
-
-def _still_active(user: AbstractBaseUser) -> Q:
-    """Return the condition that the user of a row may still sign in."""
-    model = get_user_model()
-    try:
-        model._meta.get_field("is_active")
-    except FieldDoesNotExist:
-        return Q()
-    return Q(user__in=model._base_manager.filter(pk=user.pk, is_active=True).values("pk"))
 
 
 # Disconnect
@@ -291,7 +190,7 @@ def disconnect(user: AbstractBaseUser) -> str | None:
     alive at OpenRouter: an app cannot revoke it.
     """
     with transaction.atomic(using=router.db_for_write(OpenRouterKey)):
-        key_hash = _stored_hash(user)
+        key_hash = stored_hash(user)
         mine = key_rows().filter(user_id=user.pk)
         mine.delete()
         attempt_rows().filter(user_id=user.pk, outcome="").delete()

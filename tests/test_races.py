@@ -23,7 +23,7 @@ from django.db import (
 from django.test import Client
 from django.utils import timezone
 
-from django_openrouter_auth import attempts, services
+from django_openrouter_auth import attempts, services, storing
 from django_openrouter_auth.fields import fingerprint
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
@@ -264,7 +264,7 @@ def test_key_removed_between_look_and_write(browser, user, connected, openrouter
 @pytest.mark.parametrize("trouble", [OperationalError, InterfaceError, IntegrityError, ValueError])
 def test_passing_trouble_while_storing(browser, user, openrouter, db, monkeypatch, trouble):
     """T26: a connection lost while OpenRouter answered does not lose the key."""
-    write, tries = services._write_key, []
+    write, tries = storing._write_key, []
 
     def fail_once(*args: Any) -> None:
         tries.append(args)
@@ -272,7 +272,7 @@ def test_passing_trouble_while_storing(browser, user, openrouter, db, monkeypatc
             raise trouble
         write(*args)
 
-    monkeypatch.setattr(services, "_write_key", fail_once)
+    monkeypatch.setattr(storing, "_write_key", fail_once)
     response = browser.get(start(browser).path, {"code": CODE})
     assert outcome(response) == ("success", "connected")
     assert get_api_key(user) == KEY
@@ -280,7 +280,7 @@ def test_passing_trouble_while_storing(browser, user, openrouter, db, monkeypatc
 
 def test_fact_that_the_database_does_not_take(browser, user, openrouter, db, monkeypatch):
     """T26: what OpenRouter says about a key never costs the key."""
-    facts = {**services.UNKNOWN_FACTS, "expires_at": "nonsense"}
+    facts = {**storing.UNKNOWN_FACTS, "expires_at": "nonsense"}
     monkeypatch.setattr("django_openrouter_auth.key_info.KeyInfo.as_fields", lambda info: facts)
     browser.get(start(browser).path, {"code": CODE})
     assert get_api_key(user) == KEY
@@ -289,11 +289,11 @@ def test_fact_that_the_database_does_not_take(browser, user, openrouter, db, mon
 
 def test_confirmation_that_got_lost(browser, user, openrouter, db, monkeypatch):
     """T26: a key that was stored is not announced as lost because the answer to COMMIT was."""
-    end = services._end_connected
+    end = storing._end_connected
 
     def commit_then_fail(*args: Any) -> None:
         end(*args)
-        monkeypatch.setattr(services, "_end_connected", end)
+        monkeypatch.setattr(storing, "_end_connected", end)
         ConnectAttempt.objects.update(outcome="connected")
         raise OperationalError
 
@@ -301,8 +301,8 @@ def test_confirmation_that_got_lost(browser, user, openrouter, db, monkeypatch):
     def no_rollback(**kwargs: Any) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(services, "_end_connected", commit_then_fail)
-    monkeypatch.setattr(services.transaction, "atomic", no_rollback)
+    monkeypatch.setattr(storing, "_end_connected", commit_then_fail)
+    monkeypatch.setattr(storing.transaction, "atomic", no_rollback)
     response = browser.get(start(browser).path, {"code": CODE})
     assert outcome(response) == ("success", "connected")
     assert "previous key" not in message_text(response)
@@ -351,7 +351,7 @@ def test_database_trouble_while_storing(browser, user, openrouter, db, monkeypat
     def fail(*args: Any) -> bool:
         raise trouble
 
-    monkeypatch.setattr(services, "_write_key", fail)
+    monkeypatch.setattr(storing, "_write_key", fail)
     response = browser.get(start(browser).path, {"code": CODE})
     assert outcome(response) == ("error", "storage_failed")
     assert "https://openrouter.ai/settings/keys" in message_text(response)
@@ -576,9 +576,9 @@ def test_reconnect_and_deletion_do_not_lock_each_other_out(threads, browser, use
 
     def store() -> None:
         with transaction.atomic():
-            services._write_key(user, {"label": "new"}, connected.key_hash)
+            storing._write_key(user, {"label": "new"}, connected.key_hash)
             locked.wait()
-            services._end_connected(attempt, user)
+            storing._end_connected(attempt, user)
 
     def delete() -> None:
         locked.wait()

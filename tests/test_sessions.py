@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.test import Client
 
-from django_openrouter_auth import services
+from django_openrouter_auth import storing
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
 
@@ -209,5 +209,5 @@ def test_works_without_the_messages_app(browser, user, openrouter, settings):
 
 def test_user_model_without_is_active(user, monkeypatch):
     """A user model need not have ``is_active`` as a column."""
-    monkeypatch.setattr(services, "get_user_model", lambda: OpenRouterKey)
-    assert services._still_active(user) == Q()
+    monkeypatch.setattr(storing, "get_user_model", lambda: OpenRouterKey)
+    assert storing._still_active(user) == Q()
