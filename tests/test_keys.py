@@ -296,6 +296,20 @@ def test_session_calls_openrouter(user, connected, openrouter):
     assert call.request.headers["Authorization"] == f"Bearer {KEY}"
 
 
+@pytest.mark.parametrize(
+    ("content_type", "encoding"),
+    [
+        ("text/event-stream", "utf-8"),
+        ("application/json", "utf-8"),
+        ("text/plain; charset=iso-8859-1", "iso-8859-1"),
+    ],
+)
+def test_encoding_of_answers(user, connected, openrouter, content_type, encoding):
+    """Answers are UTF-8, as OpenRouter's are, unless they say otherwise."""
+    openrouter.mock.get(f"{API}/models", body="ü".encode(encoding), content_type=content_type)
+    assert get_session(user).get("models").text == "ü"
+
+
 def test_confirmed_rejection(user, connected, openrouter):
     """A 401 that ``GET /key`` confirms marks the key as rejected, once, and raises."""
     openrouter.mock.post(f"{API}/chat/completions", status=401)

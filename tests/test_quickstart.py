@@ -145,6 +145,7 @@ def test_with_the_sandbox_it_connects(python, project, visitor, tmp_path):
         account = submit(visitor, page)
         consent = submit(visitor, account, account="ann@example.org")
         connected = submit(visitor, consent, decision="authorize")
-        assert "OpenRouter is connected." in connected.text
+        assert connected.url == f"http://localhost:{port}/"
+        assert "OpenRouter connected" in connected.text
         assert re.search(r"sk-or-v1-\w{3}\.\.\.\w{3}", connected.text)
     (project / "mysite" / "settings.py").write_text(settings)
