@@ -12,6 +12,9 @@ from django.http import HttpRequest
 from . import services
 from .models import ConnectAttempt, OpenRouterKey
 
+# What the filters of the admin itself use.
+COMPARISONS = ("", "exact", "in", "isnull", "gte", "lt")
+
 
 class ReadOnlyAdmin(admin.ModelAdmin):
     """Let staff look, and nothing else."""
@@ -24,7 +27,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """Filter by what the page offers and nothing else: a fingerprint is no search term."""
-        offered = lookup.split("__", maxsplit=1)[0] in self.list_filter
+        name, _, comparison = lookup.partition("__")
+        offered = name in self.list_filter and comparison in COMPARISONS
         return offered and super().lookup_allowed(lookup, value, request)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:

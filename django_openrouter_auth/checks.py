@@ -5,6 +5,7 @@
 ``django_openrouter_auth.E002``       ``FERNET_KEYS`` cannot be used
 ``django_openrouter_auth.E003``       the URLs are not included
 ``django_openrouter_auth.E004``       ``SECRET_KEY`` encrypts (``--deploy``)
+``django_openrouter_auth.E005``       ``SITE_URL`` is an address that OpenRouter refuses
 ``django_openrouter_auth.W001``       PKCE with ``plain``, or switched off
 ``django_openrouter_auth.W002``       ``FERNET_KEYS`` is not set, or weak
 ``django_openrouter_auth.W003``       the host of the callback can be chosen by the visitor
@@ -13,6 +14,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Warning
@@ -20,6 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
 from .conf import (
+    LOOPBACK_HOSTS,
     accepts_any_host,
     app_settings,
     borrows_secret_key,
@@ -108,7 +111,17 @@ def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
 
 
 def check_host(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report that a visitor can choose the host to which OpenRouter returns."""
+    """Report a host to which OpenRouter does not return, or one that a visitor can choose."""
+    site_url = urlsplit(app_settings.SITE_URL or "https:")
+    if site_url.scheme != "https" and site_url.hostname not in LOOPBACK_HOSTS:
+        return [
+            Error(
+                "OPENROUTER_AUTH_SITE_URL is neither https nor localhost nor 127.0.0.1, and "
+                "OpenRouter returns to nothing else.",
+                hint="Set it to the public https address of this site.",
+                id=f"{LABEL}.E005",
+            )
+        ]
     if app_settings.SITE_URL is None and accepts_any_host():
         return [
             Warning(

@@ -38,7 +38,7 @@ from .exceptions import (
     TLSError,
 )
 from .key_info import KeyInfo, read_identifier, read_key_info
-from .transport import POOLS_BY_SCHEME, call_deadline, trust_store
+from .transport import POOLS_BY_SCHEME, AnswerTooLong, call_deadline, trust_store
 
 T = TypeVar("T")
 
@@ -211,7 +211,8 @@ class OpenRouterConnection:
             raise ProviderProtocol(stage=EXCHANGE, status_code=200, outcome_unknown=True)
         if not api_key.startswith(KNOWN_PREFIX):
             logger.warning("openrouter exchange gave a key with an unknown prefix")
-        return ExchangedKey(api_key, read_identifier(data.get("user_id")))
+        found = _without(api_key, data)
+        return ExchangedKey(api_key, read_identifier(found.get("user_id")))
 
     def read_key(self, api_key: str, *, patience: float | None = None) -> KeyInfo:
         """Ask OpenRouter what it knows about a key.
@@ -231,7 +232,7 @@ class OpenRouterConnection:
         found = data.get("data")
         if not isinstance(found, dict):
             raise ProviderProtocol(stage=STATUS, status_code=200)
-        return read_key_info(found)
+        return read_key_info(_without(api_key, found))
 
     def _call(
         self,
@@ -262,7 +263,7 @@ class OpenRouterConnection:
             failure = error
         except requests.exceptions.SSLError:
             failure = TLSError(stage=stage)
-        except requests.exceptions.InvalidHeader:
+        except (requests.exceptions.InvalidHeader, AnswerTooLong):
             failure = ProviderProtocol(stage=stage, outcome_unknown=stage == EXCHANGE)
         except urllib3.exceptions.LocationValueError:
             # An address that is none: the settings are wrong, not OpenRouter.
@@ -305,8 +306,11 @@ def _read_object(response: requests.Response, stage: str) -> dict[str, Any]:
     length = response.headers.get("Content-Length", "0").strip()
     if media_type != "application/json" or encoding != "identity" or not _is_small(length):
         raise refused
-    body = response.raw.read(MAX_BODY + 1, decode_content=False)
-    if len(body) > MAX_BODY:
+    try:
+        body: bytes | None = response.raw.read(MAX_BODY + 1, decode_content=False)
+    except ValueError:  # http.client, about the size of a chunk that is none
+        body = None
+    if body is None or len(body) > MAX_BODY:
         raise refused
     cut_off = ProviderUnavailable(stage=stage, status_code=status, outcome_unknown=minted)
     if response.raw.length_remaining:
@@ -349,6 +353,15 @@ def _meaning_of(response: requests.Response, stage: str) -> OpenRouterAuthError:
         status_code=status,
         outcome_unknown=stage == EXCHANGE and 200 <= status <= 299,
     )
+
+
+def _without(api_key: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Drop what repeats the key: other fields are stored and shown in plain text."""
+    return {
+        name: value
+        for name, value in data.items()
+        if not (isinstance(value, str) and api_key in value)
+    }
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

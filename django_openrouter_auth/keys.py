@@ -47,14 +47,28 @@ class ShownKey(NamedTuple):
     is_usable: bool
 
 
+class _Remembered(NamedTuple):
+    """A look-up that is kept on a user object; copies that are pickled forget it."""
+
+    shown: ShownKey | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (bool, ())
+
+
 def show_key(user: Any) -> ShownKey | None:
     """Return what a button shows of a user's key, asking the database once per user object."""
-    if not hasattr(user, "openrouter_shown_key"):
+    remembered = getattr(user, "openrouter_shown_key", None)
+    if not isinstance(remembered, _Remembered):
         rows = key_rows().filter(user_id=user.pk).values_list("hint", "status")
-        shown = [ShownKey(hint, status == OpenRouterKey.Status.ACTIVE) for hint, status in rows]
-        user.openrouter_shown_key = shown[0] if shown else None
-    found: ShownKey | None = user.openrouter_shown_key
-    return found
+        found = [ShownKey(hint, status == OpenRouterKey.Status.ACTIVE) for hint, status in rows]
+        remembered = user.openrouter_shown_key = _Remembered(found[0] if found else None)
+    return remembered.shown
+
+
+def forget_shown_key(user: Any) -> None:
+    """Let the next button look again, after the key was stored or deleted."""
+    user.openrouter_shown_key = None
 
 
 def reveal_key(user: User | None) -> str:

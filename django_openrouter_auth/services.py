@@ -29,13 +29,15 @@ from .attempts import (
 from .authorization import build_authorization_url, read_code, require_safe_start
 from .conf import app_settings
 from .exceptions import (
+    AttemptInterrupted,
     KeyRefusedAtConnect,
     KeyRejected,
+    KeyUnreadable,
     ManagementKey,
     Misconfigured,
     OpenRouterAuthError,
 )
-from .keys import key_rows, open_connection
+from .keys import forget_shown_key, key_rows, open_connection
 from .models import OpenRouterKey
 from .pkce import make_code_challenge, make_code_verifier
 from .storing import store_key, stored_hash
@@ -88,6 +90,8 @@ def begin(
     state = secrets.token_urlsafe(32)
     method = app_settings.CODE_CHALLENGE_METHOD
     verifier = make_code_verifier() if method is not None else None
+    challenge = make_code_challenge(verifier, method) if verifier and method else None
+    url = build_authorization_url(origin, state, challenge, method, key_label)
     try:
         open_attempt(
             user,
@@ -100,8 +104,7 @@ def begin(
     except ImproperlyConfigured:
         failure = Misconfigured(stage="start")
     else:
-        challenge = make_code_challenge(verifier, method) if verifier and method else None
-        return build_authorization_url(origin, state, challenge, method, key_label)
+        return url
     raise failure
 
 
@@ -161,7 +164,7 @@ def complete(
 @sensitive_variables()
 def _exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Connected:
     method = attempt.method or None
-    verifier = attempt.code_verifier.reveal() if method else None
+    verifier = _reveal_verifier(attempt) if method else None
     with open_connection() as connection:
         exchanged = connection.exchange_code(code, verifier, method)
         is_refused, info = False, None
@@ -177,7 +180,19 @@ def _exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Conn
     if info is not None and info.is_management_key:
         raise ManagementKey(stage="status", outcome_unknown=True)
     replaced = store_key(attempt, user, exchanged, info)
+    forget_shown_key(user)
     return Connected(attempt.next_url, True, info is not None, replaced)
+
+
+def _reveal_verifier(attempt: Any) -> str:
+    try:
+        verifier: str = attempt.code_verifier.reveal()
+    except KeyUnreadable:
+        verifier = ""
+    if not verifier:
+        # The encryption key was taken away while the user was at OpenRouter.
+        raise AttemptInterrupted(stage="callback")
+    return verifier
 
 
 # Disconnect
@@ -196,4 +211,5 @@ def disconnect(user: AbstractBaseUser) -> str | None:
         attempt_rows().filter(user_id=user.pk, outcome="").delete()
         # Waiting for the attempts may have let an exchange finish: its key goes, too.
         mine.delete()
+    forget_shown_key(user)
     return key_hash

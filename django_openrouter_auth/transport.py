@@ -22,11 +22,26 @@ call_deadline: ContextVar[float | None] = ContextVar("openrouter_call_deadline",
 """When the call under way must be over, on the monotonic clock; ``None`` for no bound."""
 
 
+MOST_BYTES = 512 * 1024
+
+
+class AnswerTooLong(Exception):
+    """Raised when a call's answer, headers and framing included, does not come to an end.
+
+    No ``OSError``, so that urllib3 passes it on as it is.
+    """
+
+
 class _DeadlineReader(io.RawIOBase):
-    """Read from a socket and stop when the deadline of the whole call has passed."""
+    """Read from a socket; stop when the call's deadline has passed or its answer is too long.
+
+    Whoever reads the body cannot see to the length alone: ``http.client`` reads without bound for
+    a chunk of negative size, and reads as many ``100 Continue`` as come.
+    """
 
     def __init__(self, raw: io.RawIOBase, sock: Any, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline
+        self._left = MOST_BYTES
 
     def readable(self) -> bool:
         return True
@@ -37,7 +52,11 @@ class _DeadlineReader(io.RawIOBase):
             raise TimeoutError("deadline")
         patience = self._sock.gettimeout()
         self._sock.settimeout(left if patience is None else min(left, patience))
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise AnswerTooLong
+        return count
 
     def close(self) -> None:
         self._raw.close()

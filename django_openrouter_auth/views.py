@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_protect
@@ -226,9 +228,9 @@ def _status_of(key: OpenRouterKey | None) -> dict[str, Any]:
         "limit": key and _number(key.limit),
         "limit_remaining": key and _number(key.limit_remaining),
         "limit_reset": key and (key.limit_reset or None),
-        "expires_at": key and key.expires_at,
-        "checked_at": key and key.checked_at,
-        "connected_at": key and key.connected_at,
+        "expires_at": key and _moment(key.expires_at),
+        "checked_at": key and _moment(key.checked_at),
+        "connected_at": key and _moment(key.connected_at),
         "urls": {
             "manage": reverse("openrouter_auth:manage"),
             "connect": reverse("openrouter_auth:connect"),
@@ -237,6 +239,13 @@ def _status_of(key: OpenRouterKey | None) -> dict[str, Any]:
             "openrouter_activity": key and key.activity_url,
         },
     }
+
+
+def _moment(moment: datetime | None) -> datetime | None:
+    """Return a time with its zone, also on a site that stores local times."""
+    if moment is None or timezone.is_aware(moment):
+        return moment
+    return timezone.make_aware(moment, timezone.get_default_timezone())
 
 
 def _number(amount: Any) -> float | None:

@@ -127,6 +127,20 @@ def test_forgeable_host(settings, name, value):
     assert ids() == []
 
 
+@pytest.mark.parametrize("site_url", ["http://app.example", "http://[::1]:5"])
+def test_address_that_openrouter_refuses(settings, site_url):
+    """RH 78: a public address without https is reported before anybody clicks."""
+    settings.OPENROUTER_AUTH_SITE_URL = site_url
+    assert ids() == ["django_openrouter_auth.E005"]
+
+
+@pytest.mark.parametrize("site_url", ["http://localhost:8000", "http://127.0.0.1:5"])
+def test_address_for_development(settings, site_url):
+    """RH 79: this machine's own addresses are fine without https."""
+    settings.OPENROUTER_AUTH_SITE_URL = site_url
+    assert ids() == []
+
+
 class NoUrls:
     """A site that forgot the include."""
 

@@ -194,7 +194,8 @@ def test_verifier_that_cannot_be_read(browser, openrouter, settings):
     started = start(browser)
     settings.FERNET_KEYS = ["another" * 10]
     response = browser.get(started.path, {"code": CODE})
-    assert outcome(response) == ("warning", "key_unreadable")
+    assert outcome(response) == ("error", "state_unknown")
+    assert "interrupted" in message_text(response)
     assert openrouter.exchanges == []
 
 
@@ -360,3 +361,37 @@ def test_button_leaves_the_relation_alone(user, connected, django_assert_num_que
     with django_assert_num_queries(1):
         assert visitor.openrouter_key.usage == 0
         assert visitor.openrouter_key.secret.reveal() == KEY
+
+
+def test_button_looks_again_after_a_change(browser, user, openrouter):
+    """What a button showed before does not outlive connecting, disconnecting and pickling."""
+    assert show_key(user) is None
+    disconnect(user)
+    browser.get(start(browser).path, {"code": CODE})
+    assert show_key(pickle.loads(pickle.dumps(user))).hint == HINT
+    disconnect(user)
+    assert show_key(user) is None
+
+
+@pytest.mark.parametrize("place", ["label", "user_id"])
+def test_provider_that_repeats_the_key(browser, openrouter, place):
+    """LK 171: a key that comes back in another field is not stored or shown in plain text."""
+    if place == "label":
+        openrouter.grants(label=f"my {KEY}", limit_reset=KEY)
+    else:
+        body = {"key": KEY, "user_id": KEY}
+        openrouter.mock.upsert("POST", f"{API}/auth/keys", json=body)
+    browser.get(start(browser).path, {"code": CODE})
+    stored = row()
+    assert KEY[:30] not in f"{stored['label']}{stored['openrouter_user_id']}"
+    assert stored["key_hash"] == fingerprint(KEY)
+    assert KEY not in browser.get("/openrouter/status/").content.decode()
+
+
+def test_times_of_a_site_without_time_zones(browser, connected, settings):
+    """Times in the status have a zone, also where the site stores local times."""
+    settings.USE_TZ = False
+    OpenRouterKey.objects.update(connected_at="2027-01-01 12:00:00")
+    settings.TIME_ZONE = "Europe/Berlin"
+    body = browser.get("/openrouter/status/").json()
+    assert body["connected_at"] == "2027-01-01T12:00:00+01:00"

@@ -486,6 +486,24 @@ def test_endless_stream(refused, flat_memory):
     refused("provider_protocol", endless(CHUNKED, chunk), orphan=True)
 
 
+def test_chunk_of_negative_size(refused, flat_memory):
+    """PM 107: a size of -1 makes Python read without end; reading ends all the same."""
+    refused("provider_protocol", endless(CHUNKED + b"-1\r\n", b" " * 0x10000), orphan=True)
+
+
+@pytest.mark.parametrize("size", ["-5", "x", ""])
+def test_chunk_of_senseless_size(refused, size):
+    """PM 107: a chunk whose size is no size."""
+    answer = cut(CHUNKED + f"{size}\r\n{'{}'}\r\n0\r\n\r\n".encode())
+    refused({"-5": "provider_protocol"}.get(size, "provider_unavailable"), answer, orphan=True)
+
+
+def test_endless_100_continue(refused, flat_memory):
+    """PM 92, PM 107: interim answers without end are an answer that is too long."""
+    chunk = b"HTTP/1.1 100 Continue\r\n\r\n" * 1000
+    refused("provider_protocol", endless(b"", chunk), orphan=True)
+
+
 @pytest.mark.parametrize(
     "length", ["1000000000000", "9" * 5000, "65537", "-1", "+10", "1_0", "0x10", "ten", "٣", ""]
 )

@@ -179,6 +179,14 @@ def test_insecure_callback(browser, settings, site_url):
     assert not ConnectAttempt.objects.exists()
 
 
+def test_label_that_cannot_be_sent(browser, settings):
+    """A label that no URL can hold leaves no attempt behind."""
+    settings.OPENROUTER_AUTH_KEY_LABEL = "\ud800"
+    with pytest.raises(UnicodeEncodeError):
+        browser.post("/openrouter/connect/")
+    assert not ConnectAttempt.objects.exists()
+
+
 def test_failed_start_is_logged(browser, settings, caplog):
     """Who is told to ask the administrator has one who finds a line in the log."""
     settings.OPENROUTER_AUTH_SITE_URL = "http://app.example"
