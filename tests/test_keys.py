@@ -366,9 +366,11 @@ def test_button_leaves_the_relation_alone(user, connected, django_assert_num_que
 def test_button_looks_again_after_a_change(browser, user, openrouter):
     """What a button showed before does not outlive connecting, disconnecting and pickling."""
     assert show_key(user) is None
-    disconnect(user)
     browser.get(start(browser).path, {"code": CODE})
     assert show_key(pickle.loads(pickle.dumps(user))).hint == HINT
+    disconnect(user)
+    browser.get(start(browser).path, {"code": CODE})
+    assert show_key(user).hint == HINT
     disconnect(user)
     assert show_key(user) is None
 
