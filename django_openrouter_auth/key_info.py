@@ -1,7 +1,7 @@
 """What OpenRouter says about a key, read without trusting a single field of it."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -30,7 +30,7 @@ class KeyInfo:
 
     def as_fields(self) -> dict[str, Any]:
         """Return what is stored beside the key."""
-        fields = asdict(self)
+        fields = dict(vars(self))
         del fields["is_management_key"]
         return fields
 

@@ -392,8 +392,8 @@ def test_provider_that_repeats_the_key(browser, openrouter, place):
 
 def test_times_of_a_site_without_time_zones(browser, connected, settings):
     """Times in the status have a zone, also where the site stores local times."""
+    settings.TIME_ZONE = "Europe/Berlin"
     settings.USE_TZ = False
     OpenRouterKey.objects.update(connected_at="2027-01-01 12:00:00")
-    settings.TIME_ZONE = "Europe/Berlin"
     body = browser.get("/openrouter/status/").json()
     assert body["connected_at"] == "2027-01-01T12:00:00+01:00"
