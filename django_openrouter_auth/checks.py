@@ -83,8 +83,8 @@ def check_encryption_keys(
     if is_weak or len(set(keys)) < len(keys) or borrows_secret_key():
         return [
             Warning(
-                "FERNET_KEYS holds an entry that is shorter than 32 characters, occurs twice or "
-                "is SECRET_KEY.",
+                "FERNET_KEYS holds an entry that is shorter than 32 characters or occurs twice, "
+                "or SECRET_KEY stands first in it.",
                 hint="Put a long random string in front, and keep the old ones behind it.",
                 id=f"{LABEL}.W002",
             )

@@ -215,8 +215,11 @@ def _secret_keys() -> tuple[str | bytes, ...]:
 
 
 def borrows_secret_key() -> bool:
-    """Return whether a key in ``FERNET_KEYS`` is one of Django's own secret keys."""
-    return bool(set(encryption_keys()) & set(_secret_keys()))
+    """Return whether the key that encrypts is one of Django's own secret keys.
+
+    Further back in ``FERNET_KEYS`` it belongs: there it reads what was stored before.
+    """
+    return encryption_keys()[0] in _secret_keys()
 
 
 def has_urls() -> bool:

@@ -97,6 +97,12 @@ def test_secret_key_as_encryption_key(settings):
     assert "django_openrouter_auth.E004" in ids(include_deployment_checks=True)
 
 
+def test_secret_key_behind_a_key_of_its_own(settings):
+    """D19: a site that moves on from ``SECRET_KEY`` keeps it for what was stored before."""
+    settings.FERNET_KEYS = ["new" * 20, settings.SECRET_KEY]
+    assert ids(include_deployment_checks=True) == []
+
+
 def test_unusable_keys_are_reported_once(settings):
     """The check for deployment leaves unusable keys to the other one."""
     settings.FERNET_KEYS = []

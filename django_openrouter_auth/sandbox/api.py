@@ -72,6 +72,7 @@ def api_view(*methods: str, cors: bool = False) -> Callable[[View], View]:
             except ApiError as refusal:
                 return refusal.response
 
+        # Programs call this, with a bearer key and no cookie that a foreign page could misuse.
         # Under ATOMIC_REQUESTS a slow answer would hold a transaction open, and a cut
         # connection would roll back the key that was minted before it.
         @transaction.non_atomic_requests

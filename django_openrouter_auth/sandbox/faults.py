@@ -45,7 +45,7 @@ def hang_up(request: HttpRequest) -> HttpResponse:
     stream = getattr(request, "environ", {}).get("wsgi.input")
     reader = getattr(getattr(stream, "_read", None), "__self__", None)
     try:
-        descriptor = os.dup(reader.fileno())  # type: ignore[union-attr]
+        descriptor = os.dup(reader.fileno())  # type: ignore[union-attr]  # None is caught below
     except (AttributeError, OSError):
         raise ConnectionResetError("The sandbox cut the connection") from None
     with socket.socket(fileno=descriptor) as connection:
