@@ -66,8 +66,10 @@ class OpenRouterKeyAdmin(ReadOnlyAdmin):
         "limit_reset",
         "is_free_tier",
         "expires_at",
+        "requested",
         "connected_at",
         "checked_at",
+        "check_error",
         "updated_at",
     )
 
@@ -93,7 +95,16 @@ class ConnectAttemptAdmin(ReadOnlyAdmin):
     list_filter = ("outcome", "mode", "created_at")
     list_select_related = ("user",)
     ordering = ("-created_at", "-pk")
-    fields = ("user", "mode", "method", "created_at", "claimed_at", "outcome")
+    fields = (
+        "user",
+        "mode",
+        "method",
+        "requested",
+        "created_at",
+        "claimed_at",
+        "tries",
+        "outcome",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConnectAttempt]:
         """Leave the code verifier in the database: no page needs it."""

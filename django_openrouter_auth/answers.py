@@ -14,8 +14,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.clickjacking import xframe_options_deny
 
+from .attempts import CONNECTED
 from .conf import app_settings
 from .exceptions import OpenRouterAuthError
+from .finishing import Connected
+from .models import key_settings_url
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -24,8 +27,8 @@ JSON_TYPES = ("application/json", "application/problem+json")
 LEVELS = {"info": constants.INFO, "warning": constants.WARNING, "error": constants.ERROR}
 
 
-def flow_view(*methods: str) -> Callable[[View[P]], View[P]]:
-    """Declare a view of the flow and the methods that it takes.
+def flow_view(*methods: str, is_json: bool = False) -> Callable[[View[P]], View[P]]:
+    """Declare a view of the flow, the methods that it takes, and whether it only speaks JSON.
 
     Every answer, refusals of a method included, is kept out of caches, frames and referrers.
     The view deals with anonymous visitors itself, and runs in no transaction, so that nothing
@@ -38,9 +41,10 @@ def flow_view(*methods: str) -> Callable[[View[P]], View[P]]:
             if request.method in methods:
                 response = view(request, *args, **kwargs)
             else:
-                response = HttpResponseNotAllowed(methods)
+                response = _refuse_method(methods, as_json=is_json or prefers_json(request))
             response["Cache-Control"] = "no-store"
             response["Referrer-Policy"] = "no-referrer"
+            response["X-Content-Type-Options"] = "nosniff"
             return response
 
         private: Any = login_not_required(xframe_options_deny(answer))
@@ -50,6 +54,15 @@ def flow_view(*methods: str) -> Callable[[View[P]], View[P]]:
         return outermost
 
     return decorate
+
+
+def _refuse_method(methods: tuple[str, ...], *, as_json: bool) -> HttpResponse:
+    if not as_json:
+        return HttpResponseNotAllowed(methods)
+    allowed = ", ".join(methods)
+    response = problem_details(405, "method_not_allowed", f"This address takes {allowed}.")
+    response["Allow"] = allowed
+    return response
 
 
 def prefers_json(request: HttpRequest) -> bool:
@@ -62,24 +75,27 @@ def prefers_json(request: HttpRequest) -> bool:
 
 
 def problem(error: OpenRouterAuthError) -> JsonResponse:
-    """Return an error as problem details.
-
-    Source: RFC 9457.
-    """
-    response = JsonResponse(
-        {
-            "type": "about:blank",
-            "title": error.code.replace("_", " "),
-            "status": error.http_status,
-            "detail": str(error),
-            "code": error.code,
-        },
-        status=error.http_status,
-        content_type="application/problem+json",
-    )
+    """Return an error as problem details."""
+    response = problem_details(error.http_status, error.code, str(error))
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
     return response
+
+
+def problem_details(status: int, code: str, detail: str, **members: str) -> JsonResponse:
+    """Return problem details, with more members than the usual ones where they help.
+
+    Source: RFC 9457.
+    """
+    body = {
+        "type": "about:blank",
+        "title": code.replace("_", " "),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **members,
+    }
+    return JsonResponse(body, status=status, content_type="application/problem+json")
 
 
 def tell_error(request: HttpRequest, error: OpenRouterAuthError) -> None:
@@ -110,3 +126,23 @@ def tell(request: HttpRequest, level: int, text: str, code: str) -> None:
         waiting.used = were_shown
     if (code, str(text)) not in told:
         messages.add_message(request, level, text, extra_tags=code)
+
+
+def tell_connected(request: HttpRequest, connected: Connected) -> None:
+    """Tell a person that they are connected, and what became of the key before."""
+    if not connected.is_new:
+        text = _("OpenRouter is connected. This return from it was used before.")
+        tell(request, constants.INFO, text, CONNECTED)
+        return
+    text = _("OpenRouter is connected.")
+    if not connected.is_checked:
+        text += " " + _("The new key is not checked yet: OpenRouter did not answer that question.")
+    if connected.replaced_hash is not None:
+        text = format_html(
+            '{} {} <a href="{}">{}</a>',
+            text,
+            _("Your previous key is no longer used here, but it still works until you delete it."),
+            key_settings_url(connected.replaced_hash),
+            _("Open the previous key at OpenRouter"),
+        )
+    tell(request, constants.SUCCESS, text, CONNECTED)

@@ -1,7 +1,7 @@
 """The application's configuration."""
 
 from django.apps import AppConfig
-from django.core.checks import Tags, register
+from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
 
 
@@ -16,8 +16,7 @@ class OpenRouterAuthConfig(AppConfig):
         """Register the system checks."""
         from . import checks
 
-        register(checks.check_settings, Tags.security)
-        register(checks.check_encryption_keys, Tags.security)
-        register(checks.check_urls, Tags.urls)
-        register(checks.check_host, Tags.security)
-        register(checks.check_posture, Tags.security, deploy=True)
+        for check, tag in checks.CHECKS.items():
+            register(check, tag)
+        for check, tag in checks.DEPLOYMENT_CHECKS.items():
+            register(check, tag, deploy=True)

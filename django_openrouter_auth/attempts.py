@@ -6,6 +6,7 @@ A row can be claimed by one conditional UPDATE, and only once.
 
 import logging
 import re
+import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.datastructures import MultiValueDict
 
+from .authorization import AuthorizationRequest
 from .conf import app_settings
 from .exceptions import (
     AttemptInProgress,
@@ -37,6 +39,7 @@ CONNECTED = "connected"
 ENDED_ATTEMPTS_KEPT = 20
 CLOCK_SKEW = timedelta(minutes=1)
 LONGEST_FINISH = timedelta(minutes=1)
+CODE_TRIES = 5
 
 
 def attempt_rows() -> "QuerySet[ConnectAttempt]":
@@ -47,13 +50,15 @@ def attempt_rows() -> "QuerySet[ConnectAttempt]":
 def open_attempt(
     user: AbstractBaseUser,
     *,
-    state: str,
-    browser: str,
-    code_verifier: str | None,
-    method: str | None,
-    next_url: str,
-) -> None:
+    mode: str,
+    state: str = "",
+    browser: str = "",
+    request: AuthorizationRequest | None = None,
+    next_url: str = "",
+) -> ConnectAttempt:
     """Store a pending attempt, and drop those of the user that are too old or too many.
+
+    An attempt that needs no return, because the key itself was pasted, is claimed from the start.
 
     Raises:
         ImproperlyConfigured: the encryption keys cannot be used.
@@ -63,15 +68,19 @@ def open_attempt(
     now = timezone.now()
     attempt = ConnectAttempt(
         user_id=user.pk,
-        state_hash=fingerprint(state),
+        mode=mode,
+        state_hash=fingerprint(state or secrets.token_urlsafe(32)),
         browser_hash=fingerprint(browser),
-        code_verifier=code_verifier,
-        method=method or "",
+        code_verifier=request and request.code_verifier,
+        method=(request and request.method) or "",
+        requested=request.requested if request else {},
         next_url=next_url,
         created_at=now,
+        claimed_at=now if mode == ConnectAttempt.Mode.PASTED else None,
     )
     _prune(user, now)
     attempt.save(force_insert=True, using=router.db_for_write(ConnectAttempt))
+    return attempt
 
 
 def _prune(user: AbstractBaseUser, now: datetime) -> None:
@@ -121,11 +130,7 @@ def find_attempt(
     echoed = answer.getlist("state")
     if not STATE.fullmatch(state) or any(value != state for value in echoed):
         raise StateUnknown(stage="callback")
-    found = attempt_rows().annotate(
-        stored_key_hash=F("user__openrouter_key__key_hash"),
-        stored_status=F("user__openrouter_key__status"),
-    )
-    attempt: Any = next(iter(found.filter(state_hash=fingerprint(state))), None)
+    attempt: Any = next(iter(_with_stored_key().filter(state_hash=fingerprint(state))), None)
     if attempt is None or browser is None:
         raise StateUnknown(stage="callback")
     # The browser comes first: only the browser that started it may learn whose attempt it is.
@@ -138,19 +143,72 @@ def find_attempt(
     return attempt
 
 
+def _with_stored_key() -> Any:
+    return attempt_rows().annotate(
+        stored_key_hash=F("user__openrouter_key__key_hash"),
+        stored_status=F("user__openrouter_key__status"),
+    )
+
+
+def _code_attempts(browser: str) -> Any:
+    """Return the attempts for which a code is entered in a browser, the newest first."""
+    of_browser = _with_stored_key().filter(
+        browser_hash=fingerprint(browser), mode=ConnectAttempt.Mode.CODE
+    )
+    return of_browser.order_by("-created_at", "-pk")
+
+
+def find_pending_code_attempt(user: AbstractBaseUser, browser: str) -> Any:
+    """Return the attempt for which a code can still be entered in a browser, or ``None``."""
+    oldest = timezone.now() - app_settings.ATTEMPT_MAX_AGE
+    alive = _code_attempts(browser).filter(claimed_at=None, created_at__gt=oldest)
+    return alive.filter(user_id=user.pk).first()
+
+
+def find_code_attempt(user: AbstractBaseUser, browser: str | None) -> Any:
+    """Return the attempt to which a code that was entered belongs.
+
+    Raises:
+        StateUnknown: no code is waited for in this browser.
+        AttemptUsed: the attempt has already ended.
+        UserMismatch: another user started it in this browser.
+    """
+    attempt = _code_attempts(browser).first() if browser else None
+    if attempt is None:
+        raise StateUnknown(stage="callback")
+    if attempt.user_id != user.pk:
+        raise UserMismatch(stage="callback")
+    if attempt.outcome:
+        raise AttemptUsed(stage="callback")
+    return attempt
+
+
 def claim_attempt(attempt: ConnectAttempt) -> None:
-    """Take an attempt, so that no other request can; its verifier leaves the database.
+    """Take an attempt, so that no other request can.
+
+    Its verifier leaves the database, unless a refused code may be entered again.
 
     Raises:
         AttemptInProgress: another request was faster.
         StateUnknown: the attempt has just been dropped.
     """
     free = attempt_rows().filter(pk=attempt.pk, claimed_at=None)
-    if free.update(claimed_at=timezone.now(), code_verifier=None):
+    spent = {} if attempt.mode == ConnectAttempt.Mode.CODE else {"code_verifier": None}
+    if free.update(claimed_at=timezone.now(), **spent):
         return
     if attempt_rows().filter(pk=attempt.pk).exists():
         raise AttemptInProgress(stage="callback")
     raise StateUnknown(stage="callback")
+
+
+def release_attempt(attempt: ConnectAttempt) -> bool:
+    """Let another code be entered after one was refused, five in all; return whether it may."""
+    tries = attempt.tries + 1
+    mine = attempt_rows().filter(pk=attempt.pk, outcome="")
+    if tries >= CODE_TRIES:
+        mine.update(tries=tries)
+        return False
+    return bool(mine.update(tries=tries, claimed_at=None))
 
 
 def require_age(attempt: ConnectAttempt) -> None:
@@ -176,6 +234,7 @@ def explain_claimed(attempt: ConnectAttempt, claimed_at: datetime) -> OpenRouter
 def end_attempt(attempt: ConnectAttempt, failure: OpenRouterAuthError) -> None:
     """Write down how an attempt failed; a database that refuses is no reason to fail again."""
     try:
-        attempt_rows().filter(pk=attempt.pk, outcome="").update(outcome=failure.code)
+        mine = attempt_rows().filter(pk=attempt.pk, outcome="")
+        mine.update(outcome=failure.code, code_verifier=None)
     except Error:
         logger.warning("openrouter attempt not closed: user=%s", attempt.user_id)

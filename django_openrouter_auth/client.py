@@ -27,7 +27,7 @@ from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from requests.auth import AuthBase
 
 from . import __version__
-from .conf import app_settings
+from .conf import app_settings, is_api_key
 from .exceptions import (
     ExchangeRejected,
     KeyRejected,
@@ -45,7 +45,6 @@ T = TypeVar("T")
 logger = logging.getLogger("django_openrouter_auth")
 
 MAX_BODY = 64 * 1024
-USABLE_KEY = re.compile(r"[\x21-\x7e]{20,512}")
 KNOWN_PREFIX = "sk-or-"
 USER_AGENT = f"django-openrouter-auth/{__version__}"
 NEVER_SENT = (
@@ -203,11 +202,7 @@ class OpenRouterConnection:
             }
         data = self._call("POST", "/auth/keys", EXCHANGE, auth=NoCredentials(), json_body=body)
         api_key = data.get("key")
-        if (
-            not isinstance(api_key, str)
-            or not USABLE_KEY.fullmatch(api_key)
-            or data.get("error") is not None
-        ):
+        if not is_api_key(api_key) or data.get("error") is not None:
             raise ProviderProtocol(stage=EXCHANGE, status_code=200, outcome_unknown=True)
         if not api_key.startswith(KNOWN_PREFIX):
             logger.warning("openrouter exchange gave a key with an unknown prefix")
@@ -244,6 +239,18 @@ class OpenRouterConnection:
         json_body: dict[str, str] | None = None,
         patience: float | None = None,
     ) -> dict[str, Any]:
+        return self._ask(method, path, stage, _read_object, auth, json_body, patience)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        stage: str,
+        read_answer: Callable[[requests.Response, str], T],
+        auth: AuthBase,
+        json_body: dict[str, str] | None = None,
+        patience: float | None = None,
+    ) -> T:
         connect, read = app_settings.TIMEOUT
         whole = connect + read
         if patience is not None:
@@ -258,7 +265,7 @@ class OpenRouterConnection:
             with self._adapter.send(
                 request, stream=True, timeout=(connect, read), **_environment(url)
             ) as response:
-                return _read_object(response, stage)
+                return read_answer(response, stage)
         except OpenRouterAuthError as error:
             failure = error
         except requests.exceptions.SSLError:
@@ -276,6 +283,14 @@ class OpenRouterConnection:
             call_deadline.reset(token)
         # Raised out here so that no ``__context__`` keeps the request, which holds the secret.
         raise failure.with_traceback(None)
+
+    def probe(self) -> tuple[int, str]:
+        """Ask ``GET /key`` without a key; return the status and the ``Date`` of the answer.
+
+        Raises:
+            ProviderUnavailable, ProviderProtocol, TLSError: there was no answer.
+        """
+        return self._ask("GET", "/key", STATUS, _read_head, NoCredentials())
 
 
 def _environment(url: str) -> dict[str, Any]:
@@ -329,6 +344,10 @@ def _read_object(response: requests.Response, stage: str) -> dict[str, Any]:
     if body.lstrip().startswith(b"{") and not body.rstrip().endswith(b"}") and b"\0" not in body:
         raise cut_off
     raise refused
+
+
+def _read_head(response: requests.Response, stage: str) -> tuple[int, str]:
+    return response.status_code, response.headers.get("Date", "")
 
 
 def _meaning_of(response: requests.Response, stage: str) -> OpenRouterAuthError:
@@ -387,22 +406,23 @@ class OpenRouterSession(requests.Session):
 
     Args:
         api_key: the key; it goes to OpenRouter's origin and nowhere else.
-        is_rejected: asked after a 401; returns whether OpenRouter really rejected the key.
+        confirm_rejection: asked after a 401; returns what to raise if OpenRouter really rejects
+            the key, else ``None``.
     """
 
-    def __init__(self, api_key: str, is_rejected: Callable[[], bool]) -> None:
+    def __init__(
+        self, api_key: str, confirm_rejection: Callable[[], OpenRouterAuthError | None]
+    ) -> None:
         super().__init__()
         self.auth = BearerAuth(api_key)
-        self._is_rejected = is_rejected
-        self._known_rejected = False
+        self._confirm_rejection = confirm_rejection
+        self._rejection: OpenRouterAuthError | None = None
         for scheme in ("https://", "http://"):
             self.mount(scheme, _of_this_thread(OpenRouterAdapter))
         self.headers["User-Agent"] = USER_AGENT
-        if app_settings.APP_URL:
-            self.headers["HTTP-Referer"] = app_settings.APP_URL
-        if app_settings.APP_TITLE:
+        for name, value in app_settings.attribution_headers.items():
             # requests would encode the text as latin-1, which most scripts do not fit into.
-            self.headers["X-OpenRouter-Title"] = app_settings.APP_TITLE.encode()
+            self.headers[name] = value.encode()
         _forget_cookies(self)
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
@@ -422,8 +442,8 @@ class OpenRouterSession(requests.Session):
     @sensitive_variables()
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send with the default time limits; raise ``KeyRejected`` once a 401 is confirmed."""
-        if self._known_rejected:
-            raise KeyRejected(stage="use")
+        if self._rejection is not None:
+            raise self._rejection.with_traceback(None)
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = tuple(app_settings.TIMEOUT)
         failure: requests.RequestException | None = None
@@ -439,10 +459,11 @@ class OpenRouterSession(requests.Session):
         if "charset" not in response.headers.get("Content-Type", ""):
             # requests takes text without a charset for latin-1; OpenRouter's streams are UTF-8.
             response.encoding = "utf-8"
-        if response.status_code == 401 and self._is_rejected():
-            response.close()
-            self._known_rejected = True
-            raise KeyRejected(stage="use", status_code=401)
+        if response.status_code == 401:
+            self._rejection = self._confirm_rejection()
+            if self._rejection is not None:
+                response.close()
+                raise self._rejection
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:

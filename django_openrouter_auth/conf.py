@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from types import NoneType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 PREFIX = "OPENROUTER_AUTH_"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1")
+API_KEY = re.compile(r"[\x21-\x7e]{20,512}")
 CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -105,6 +106,26 @@ def _is_address(value: object) -> bool:
     return value is None if parts is None else str(value).isascii()
 
 
+def is_api_key(value: object) -> TypeGuard[str]:
+    """Return whether a value can be sent as a key: 20 to 512 printable ASCII characters.
+
+    Source: the prefix that all keys seen so far share is not documented, so it is not asked for.
+    """
+    return isinstance(value, str) and bool(API_KEY.fullmatch(value))
+
+
+def _is_site_key(value: object) -> bool:
+    return value is None or callable(value) or is_api_key(value)
+
+
+def _is_switch(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_check_age(value: object) -> bool:
+    return isinstance(value, timedelta) and timedelta() < value <= timedelta(days=365)
+
+
 class Setting(Generic[T]):
     """One setting: its default, what it must look like, and how a person is told so."""
 
@@ -160,11 +181,28 @@ class AppSettings:
         None, _is_title, "a string of printable characters without outer spaces, or None"
     )
     APP_URL = Setting[str | None](None, _is_address, "an http or https URL in ASCII, or None")
+    SITE_KEY = Setting[str | Callable[[], str | None] | None](
+        None, _is_site_key, "an API key, a callable that returns one, or None"
+    )
+    ALLOW_PASTED_KEYS = Setting[bool](True, _is_switch, "True or False")
+    ALLOW_CODE_ENTRY = Setting[bool](True, _is_switch, "True or False")
+    CHECK_MAX_AGE = Setting[timedelta](
+        timedelta(minutes=5), _is_check_age, "a timedelta above 0 and up to 365 days"
+    )
 
     @property
     def web_url(self) -> str:
         """OpenRouter's web site, to which links for people lead: where the consent page is."""
         return self.AUTHORIZE_URL.split("?")[0].removesuffix("/").removesuffix("/auth")
+
+    @property
+    def attribution_headers(self) -> dict[str, str]:
+        """The headers by which OpenRouter knows whose app a call comes from.
+
+        Source: OpenRouter app attribution.
+        """
+        headers = {"HTTP-Referer": self.APP_URL, "X-OpenRouter-Title": self.APP_TITLE}
+        return {name: value for name, value in headers.items() if value}
 
 
 def declared_settings() -> dict[str, Setting[Any]]:
@@ -240,3 +278,27 @@ def has_own_encryption_keys() -> bool:
 def accepts_any_host() -> bool:
     """Return whether the visitor can choose the host that Django believes to have."""
     return "*" in settings.ALLOWED_HOSTS or settings.USE_X_FORWARDED_HOST
+
+
+def site_setting(name: str) -> Any:
+    """Return one of the site's own settings; ``None`` where there is none by that name."""
+    return getattr(settings, name, None)
+
+
+def unknown_settings() -> list[str]:
+    """Return the names that look like settings of ours and are none."""
+    ours = {name for name in dir(settings) if name.startswith(PREFIX)}
+    return sorted(ours - set(declared_settings()))
+
+
+def middleware_paths() -> list[str]:
+    """Return the import paths in ``MIDDLEWARE``, in their order."""
+    found = getattr(settings, "MIDDLEWARE", None)
+    if not isinstance(found, (list, tuple)):
+        return []
+    return [path for path in found if isinstance(path, str)]
+
+
+def debug_is_on() -> bool:
+    """Return ``DEBUG``."""
+    return settings.DEBUG

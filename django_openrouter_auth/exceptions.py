@@ -45,6 +45,8 @@ class OpenRouterAuthError(Exception):
         self.outcome_unknown = outcome_unknown
         #: A path of this site to which the user wanted to go, where an attempt was found.
         self.next_url = ""
+        #: Primary key and fingerprint of the stored key that this is a verdict about.
+        self.row: tuple[object, str] | None = None
 
     def __str__(self) -> str:
         return str(self.message)
@@ -73,6 +75,19 @@ class KeyRejected(OpenRouterAuthError):
     message = _(
         "OpenRouter does not accept this key: it was deleted, switched off or has expired. "
         "Connect again to get a new one."
+    )
+
+
+class Throttled(OpenRouterAuthError):
+    """Raised when OpenRouter was asked about the same key less than 30 seconds ago."""
+
+    code = "throttled"
+    http_status = 429
+    level = "warning"
+    recovery = "wait"
+    message = _(
+        "This key was checked a moment ago, and what you see is the result. You can check it again "
+        "in half a minute."
     )
 
 
@@ -109,7 +124,7 @@ class Misconfigured(OpenRouterAuthError):
     code = "misconfigured"
     recovery = "administrator"
     message = _(
-        "OpenRouter cannot be connected: this site is not set up for it yet. Nothing was "
+        "OpenRouter cannot be used: this site is not set up for it yet. Nothing was "
         'changed. The administrator can run "manage.py check" to see what is missing.'
     )
 
@@ -124,7 +139,7 @@ class NotAuthenticated(OpenRouterAuthError):
     http_status = 401
     level = "info"
     recovery = "log_in"
-    message = _("Please sign in, then connect OpenRouter again. Nothing was saved.")
+    message = _("Please sign in and then start again. Nothing was changed.")
 
 
 class StateUnknown(OpenRouterAuthError):
@@ -243,6 +258,48 @@ class CodeMalformed(OpenRouterAuthError):
     )
 
 
+# Entering a code, or a key
+
+
+class NoCodeEntered(CodeMissing):
+    """Raised when the form for a code was sent without one."""
+
+    recovery = "reenter"
+    message = _("Please enter the code that OpenRouter shows you. Nothing was changed.")
+
+
+class EnteredCodeMalformed(CodeMalformed):
+    """Raised when what was entered cannot be a code; no try is lost."""
+
+    recovery = "reenter"
+    message = _(
+        "This does not look like a code from OpenRouter. Nothing was changed. Please copy it "
+        "again, all of it and nothing else."
+    )
+
+
+class KeyInsteadOfCode(CodeMalformed):
+    """Raised when an API key was entered in place of a code; it was neither used nor kept."""
+
+    recovery = "reenter"
+    message = _(
+        "That was an API key and not a code, so it was neither used nor saved. Please enter the "
+        "code that OpenRouter shows after you allow access."
+    )
+
+
+class KeyMalformed(OpenRouterAuthError):
+    """Raised when what was pasted cannot be a key; OpenRouter was not asked."""
+
+    code = "key_malformed"
+    http_status = 400
+    recovery = "reenter"
+    message = _(
+        "This does not look like an OpenRouter key. Nothing was saved. Please copy the key again, "
+        "all of it and nothing else."
+    )
+
+
 # Talking to OpenRouter
 
 
@@ -261,6 +318,16 @@ class ExchangeRejected(ProviderError):
     )
 
 
+class EnteredCodeRejected(ExchangeRejected):
+    """Raised when OpenRouter refused a code that was entered, and it may be entered again."""
+
+    recovery = "reenter"
+    message = _(
+        "OpenRouter did not accept this code. Nothing was saved. Please check that you copied all "
+        "of it, or get a new one with the link on this page."
+    )
+
+
 class RateLimited(ProviderError):
     """Raised when OpenRouter answered 429."""
 
@@ -268,8 +335,8 @@ class RateLimited(ProviderError):
     http_status = 429
     recovery = "later"
     message = _(
-        "OpenRouter is receiving too many requests right now. Nothing was saved. Please wait a "
-        "few minutes and start again."
+        "OpenRouter is receiving too many requests right now. Nothing was changed. Please wait a "
+        "few minutes and try again."
     )
 
 
@@ -280,8 +347,8 @@ class ProviderUnavailable(ProviderError):
     http_status = 503
     recovery = "later"
     message = _(
-        "OpenRouter could not be reached or did not answer in time. Nothing was saved. Please try "
-        "again in a few minutes."
+        "OpenRouter could not be reached or did not answer in time. Nothing was changed. Please "
+        "try again in a few minutes."
     )
 
 
@@ -292,7 +359,7 @@ class ProviderProtocol(ProviderError):
     http_status = 502
     recovery = "report"
     message = _(
-        "OpenRouter gave an answer that this site does not understand. Nothing was saved. If it "
+        "OpenRouter gave an answer that this site does not understand. Nothing was changed. If it "
         "happens again, please tell the administrator of this site."
     )
 
@@ -305,7 +372,7 @@ class TLSError(ProviderError):
     recovery = "administrator"
     message = _(
         "This site could not be sure that it was talking to OpenRouter, so it stopped. Nothing "
-        "was saved. Please tell the administrator of this site."
+        "was changed. Please tell the administrator of this site."
     )
 
 
@@ -319,8 +386,8 @@ class ManagementKey(OpenRouterAuthError):
     http_status = 400
     recovery = "ordinary_key"
     message = _(
-        "OpenRouter handed out a management key, which controls your whole account, so it was not "
-        "saved. Please connect with an ordinary key."
+        "This is a management key, which controls your whole OpenRouter account. This site does "
+        "not use it. Please connect with an ordinary key."
     )
 
 
@@ -334,9 +401,30 @@ class StorageFailed(OpenRouterAuthError):
     )
 
 
+class PastedKeyRejected(KeyRejected):
+    """Raised when OpenRouter answered 401 about a key that was pasted; it was not saved."""
+
+    recovery = "reenter"
+    message = _(
+        "OpenRouter does not accept this key, so it was not saved: it may be incomplete, deleted, "
+        "switched off or expired. Nothing was changed."
+    )
+
+
 class KeyRefusedAtConnect(KeyRejected):
     """Raised when a brand-new key fails its first check; an old connection stays as it is."""
 
     message = _(
         "OpenRouter made a key and then did not accept it, so it was not saved. Please start again."
     )
+
+
+def message_of(code: str) -> str | Promise:
+    """Return the words that go with a code; an unknown one is told as something unexpected."""
+    kinds: list[type[OpenRouterAuthError]] = [OpenRouterAuthError]
+    # The list grows while it is walked: parents come before their children.
+    for kind in kinds:
+        if kind.code == code:
+            return kind.message
+        kinds.extend(kind.__subclasses__())
+    return OpenRouterAuthError.message

@@ -1,7 +1,7 @@
-"""A user's stored key: finding it, revealing it, and calling OpenRouter with it."""
+"""A user's stored key: finding it and revealing it."""
 
-import logging
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -10,15 +10,14 @@ from django.db import router
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .exceptions import KeyRejected, KeyUnreadable, NotConnected, OpenRouterAuthError
-from .models import OpenRouterKey
+from .exceptions import KeyRejected, KeyUnreadable, NotConnected
+from .models import OpenRouterKey, expires_soon, key_settings_url
 
 if TYPE_CHECKING:
-    from .client import OpenRouterConnection, OpenRouterSession
-
-logger = logging.getLogger("django_openrouter_auth")
+    from .client import OpenRouterConnection
 
 User = AbstractBaseUser | AnonymousUser
+ACTIVE = OpenRouterKey.Status.ACTIVE
 
 
 def key_rows() -> Any:
@@ -41,10 +40,31 @@ def find_key(user: AbstractBaseUser) -> OpenRouterKey | None:
 
 
 class ShownKey(NamedTuple):
-    """What a button shows of a key."""
+    """What a button or a card shows of a key."""
 
     hint: str
-    is_usable: bool
+    status: str
+    key_hash: str
+    usage: Decimal | None
+    limit: Decimal | None
+    limit_remaining: Decimal | None
+    expires_at: datetime | None
+    checked_at: datetime | None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the site can call OpenRouter with this key, as far as is known."""
+        return self.status == ACTIVE
+
+    @property
+    def expires_soon(self) -> bool:
+        """Whether the key expires within 14 days, or has expired."""
+        return expires_soon(self.expires_at)
+
+    @property
+    def settings_url(self) -> str:
+        """The page of OpenRouter on which the key's owner changes or deletes it."""
+        return key_settings_url(self.key_hash)
 
 
 class _Remembered(NamedTuple):
@@ -57,11 +77,11 @@ class _Remembered(NamedTuple):
 
 
 def show_key(user: Any) -> ShownKey | None:
-    """Return what a button shows of a user's key, asking the database once per user object."""
+    """Return what a page shows of a user's key, asking the database once per user object."""
     remembered = getattr(user, "openrouter_shown_key", None)
     if not isinstance(remembered, _Remembered):
-        rows = key_rows().filter(user_id=user.pk).values_list("hint", "status")
-        found = [ShownKey(hint, status == OpenRouterKey.Status.ACTIVE) for hint, status in rows]
+        rows = key_rows().filter(user_id=user.pk).values_list(*ShownKey._fields)
+        found = [ShownKey(*row) for row in rows]
         remembered = user.openrouter_shown_key = _Remembered(found[0] if found else None)
     return remembered.shown
 
@@ -79,19 +99,12 @@ def reveal_key(user: User | None) -> str:
         KeyRejected: OpenRouter rejected the key.
         KeyUnreadable: the key cannot be decrypted; the row says so from now on.
     """
-    return _reveal(user)[1]
-
-
-def open_session(user: User | None) -> "OpenRouterSession":
-    """Return a session that calls OpenRouter with a user's key; raises as ``reveal_key`` does."""
-    from .client import OpenRouterSession  # noqa: PLC0415 - as in open_connection
-
-    key, api_key = _reveal(user)
-    return OpenRouterSession(api_key, is_rejected=lambda: _confirm_rejection(key, api_key))
+    return read_key_row(user)[1]
 
 
 @sensitive_variables()
-def _reveal(user: User | None) -> tuple[OpenRouterKey, str]:
+def read_key_row(user: User | None) -> tuple[OpenRouterKey, str]:
+    """Return a user's key row and the key in plain text; raises as ``reveal_key`` does."""
     key: OpenRouterKey | None = None
     if user is not None and user.pk is not None:
         key = key_rows().filter(user_id=user.pk).first()
@@ -101,31 +114,21 @@ def _reveal(user: User | None) -> tuple[OpenRouterKey, str]:
         raise KeyRejected(stage="use")
     try:
         api_key: str = key.secret.reveal()
-    except KeyUnreadable:
-        _set_status(key, OpenRouterKey.Status.UNREADABLE, unless=OpenRouterKey.Status.REJECTED)
+    except KeyUnreadable as error:
+        error.row = (key.pk, key.key_hash)
+        mark_unreadable(*error.row)
         raise
     if key.status == OpenRouterKey.Status.UNREADABLE:
-        _set_status(key, OpenRouterKey.Status.ACTIVE, unless=OpenRouterKey.Status.REJECTED)
+        _set_status(key.pk, key.key_hash, OpenRouterKey.Status.UNREADABLE, to=ACTIVE)
     return key, api_key
 
 
-@sensitive_variables()
-def _confirm_rejection(key: OpenRouterKey, api_key: str) -> bool:
-    """Ask OpenRouter whether a key is dead, after it answered 401; if so, write it down."""
-    try:
-        with open_connection() as connection:
-            connection.read_key(api_key)
-    except KeyRejected:
-        _set_status(key, OpenRouterKey.Status.REJECTED, checked_at=timezone.now())
-        return True
-    except OpenRouterAuthError as error:
-        logger.info("openrouter 401 not confirmed: code=%s user=%s", error.code, key.user_id)
-    return False
+def mark_unreadable(pk: object, key_hash: str) -> None:
+    """Write down that a key cannot be decrypted."""
+    _set_status(pk, key_hash, ACTIVE, to=OpenRouterKey.Status.UNREADABLE)
 
 
-def _set_status(key: OpenRouterKey, status: str, *, unless: str = "", **also: datetime) -> None:
+def _set_status(pk: object, key_hash: str, status: str, *, to: str) -> None:
     """Change the status of the very key that was looked at, never of one that replaced it."""
-    same = key_rows().filter(pk=key.pk, key_hash=key.key_hash)
-    same.exclude(status__in=[status, unless]).update(
-        status=status, updated_at=timezone.now(), **also
-    )
+    same = key_rows().filter(pk=pk, key_hash=key_hash, status=status)
+    same.update(status=to, updated_at=timezone.now())

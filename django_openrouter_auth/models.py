@@ -1,12 +1,22 @@
 """What is stored: each user's key, and each attempt to connect one."""
 
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .conf import app_settings, user_model_name
 from .fields import EncryptedKeyField, SealedKey, fingerprint, mask, owner_fingerprint
+
+EXPIRES_SOON = timedelta(days=14)
+REQUESTED = {
+    "key_label": _("name"),
+    "limit": _("limit in US$"),
+    "usage_limit_type": _("limit resets"),
+    "expires_at": _("expiry"),
+}
 
 
 class KeyFields(TypedDict):
@@ -18,12 +28,25 @@ class KeyFields(TypedDict):
     owner_hash: str
 
 
+def expires_soon(moment: datetime | None) -> bool:
+    """Return whether a moment lies in the next 14 days, or has passed."""
+    return moment is not None and moment - timezone.now() <= EXPIRES_SOON
+
+
 def key_settings_url(key_hash: str) -> str:
     """Return the page of OpenRouter on which a key's owner changes or deletes it.
 
     Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
     """
     return f"{app_settings.web_url}/keys/{key_hash}"
+
+
+def key_activity_url(key_hash: str) -> str:
+    """Return the page of OpenRouter on which a key's owner sees what was spent with it.
+
+    Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
+    """
+    return f"{app_settings.web_url}/logs?api_key_hash={key_hash}"
 
 
 class OpenRouterKey(models.Model):
@@ -102,6 +125,25 @@ class OpenRouterKey(models.Model):
         blank=True,
         help_text=_("When OpenRouter last told about this key."),
     )
+    check_began_at = models.DateTimeField(
+        _("last check began at"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("A key is asked about at most once in 30 seconds."),
+    )
+    check_error = models.CharField(
+        _("last check failed with"),
+        max_length=40,
+        blank=True,
+        help_text=_("The code of what went wrong, empty if nothing did."),
+    )
+    requested = models.JSONField(
+        _("requested"),
+        default=dict,
+        blank=True,
+        help_text=_("What this site asked for when the key was made; its owner decides."),
+    )
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
     class Meta:
@@ -127,26 +169,36 @@ class OpenRouterKey(models.Model):
         return self.status == self.Status.ACTIVE
 
     @property
+    def expires_soon(self) -> bool:
+        """Whether the key expires within 14 days, or has expired."""
+        return expires_soon(self.expires_at)
+
+    @property
+    def requested_terms(self) -> list[tuple[str, str]]:
+        """What this site asked for when the key was made, with names for people."""
+        terms = sorted(self.requested.items())
+        return [(str(REQUESTED.get(name, name)), str(value)) for name, value in terms]
+
+    @property
     def settings_url(self) -> str:
         """The page of OpenRouter on which the key's owner changes or deletes it."""
         return key_settings_url(self.key_hash)
 
     @property
     def activity_url(self) -> str:
-        """The page of OpenRouter on which the key's owner sees what was spent with it.
-
-        Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
-        """
-        return f"{app_settings.web_url}/logs?api_key_hash={self.key_hash}"
+        """The page of OpenRouter on which the key's owner sees what was spent with it."""
+        return key_activity_url(self.key_hash)
 
 
 class ConnectAttempt(models.Model):
     """One attempt to connect: pending, claimed by one request, then ended with an outcome."""
 
     class Mode(models.TextChoices):
-        """How the code comes back."""
+        """How the code, or the key itself, comes back."""
 
         CALLBACK = "callback", _("callback")
+        CODE = "code", _("entered code")
+        PASTED = "pasted", _("pasted key")
 
     user = models.ForeignKey(
         user_model_name(),
@@ -167,6 +219,9 @@ class ConnectAttempt(models.Model):
         _("code challenge method"), max_length=10, blank=True, help_text=_("Empty: no challenge.")
     )
     mode = models.CharField(_("mode"), max_length=10, choices=Mode.choices, default=Mode.CALLBACK)
+    requested = models.JSONField(
+        _("requested"), default=dict, blank=True, help_text=_("What OpenRouter is asked for.")
+    )
     next_url = models.CharField(_("next"), max_length=2000, blank=True)
     created_at = models.DateTimeField(_("started at"))
     claimed_at = models.DateTimeField(
@@ -174,6 +229,9 @@ class ConnectAttempt(models.Model):
         null=True,
         blank=True,
         help_text=_("When a request took this attempt; no other can."),
+    )
+    tries = models.PositiveSmallIntegerField(
+        _("refused codes"), default=0, help_text=_("Codes that OpenRouter refused so far.")
     )
     outcome = models.CharField(
         _("outcome"),

@@ -1,68 +1,56 @@
-"""The use cases of the flow: begin, complete and disconnect.
+"""The use cases: begin, complete, enter a code, adopt a key, check and disconnect.
 
 A connection is made in this order, and no step touches the network inside a transaction::
 
     begin ──> attempt row ──> (OpenRouter) ──> claim ──> exchange ──> GET /key ──> store
 """
 
-import logging
 import secrets
-from dataclasses import dataclass
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router, transaction
+from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.views.decorators.debug import sensitive_variables
 
+from .announcements import announce_disconnected
 from .attempts import (
     CONNECTED,
     attempt_rows,
     claim_attempt,
-    end_attempt,
     explain_claimed,
     find_attempt,
+    find_code_attempt,
+    find_pending_code_attempt,
     open_attempt,
-    require_age,
 )
-from .authorization import build_authorization_url, read_code, require_safe_start
-from .conf import app_settings
+from .authorization import (
+    AuthorizationRequest,
+    build_callback_url,
+    read_code,
+    read_entry,
+    require_safe_origin,
+    require_usable_settings,
+)
+from .checking import check_key
+from .conf import app_settings, is_api_key
 from .exceptions import (
-    AttemptInterrupted,
-    KeyRefusedAtConnect,
-    KeyRejected,
+    KeyMalformed,
     KeyUnreadable,
-    ManagementKey,
     Misconfigured,
+    NotConnected,
     OpenRouterAuthError,
 )
-from .keys import forget_shown_key, key_rows, open_connection
-from .models import OpenRouterKey
-from .pkce import make_code_challenge, make_code_verifier
-from .storing import store_key, stored_hash
+from .finishing import Connected, exchange_and_store, finish_attempt, verify_and_store
+from .keys import find_key, forget_shown_key, key_rows
+from .models import ConnectAttempt, OpenRouterKey
+from .storing import stored_hash
 
-logger = logging.getLogger("django_openrouter_auth")
-
-FIRST_CHECK_PATIENCE = 5
-
-
-@dataclass(frozen=True)
-class Connected:
-    """What a finished attempt came to.
-
-    Attributes:
-        next_url: where the user wanted to go, or an empty string.
-        is_new: whether this request made the connection, rather than an earlier one.
-        is_checked: whether OpenRouter confirmed the key.
-        replaced_hash: fingerprint of the key that was stored before, or ``None``.
-    """
-
-    next_url: str
-    is_new: bool
-    is_checked: bool = True
-    replaced_hash: str | None = None
-
+PAGE_PATIENCE = 5
 
 # Begin
 
@@ -86,25 +74,53 @@ def begin(
 
     Source: OpenRouter OAuth PKCE guide, step 1.
     """
-    require_safe_start(origin)
+    require_usable_settings()
+    require_safe_origin(origin)
     state = secrets.token_urlsafe(32)
-    method = app_settings.CODE_CHALLENGE_METHOD
-    verifier = make_code_verifier() if method is not None else None
-    challenge = make_code_challenge(verifier, method) if verifier and method else None
-    url = build_authorization_url(origin, state, challenge, method, key_label)
+    request = AuthorizationRequest.make(app_settings.CODE_CHALLENGE_METHOD, key_label)
+    url = request.url(callback_url=build_callback_url(origin, state), state=state)
+    _open(
+        user,
+        mode=ConnectAttempt.Mode.CALLBACK,
+        state=state,
+        browser=browser,
+        request=request,
+        next_url=next_url,
+    )
+    return url
+
+
+@sensitive_variables()
+def begin_code_entry(
+    *, user: AbstractBaseUser, browser: str, next_url: str = "", key_label: str = ""
+) -> str:
+    """Return the URL of the consent page that shows a code, which is then entered here.
+
+    The attempt that already waits for a code in this browser goes on; there is one at a time.
+
+    Raises:
+        Misconfigured: a setting that this depends on, or an encryption key, cannot be used.
+
+    Source: OpenRouter OAuth PKCE guide: without a callback a code challenge is required.
+    """
+    require_usable_settings()
+    waiting = find_pending_code_attempt(user, browser)
+    if waiting is not None:
+        with suppress(KeyUnreadable):
+            verifier = waiting.code_verifier.reveal()
+            return AuthorizationRequest(verifier, waiting.method, waiting.requested).url()
+    request = AuthorizationRequest.make(app_settings.CODE_CHALLENGE_METHOD or "S256", key_label)
+    url, mode = request.url(), ConnectAttempt.Mode.CODE
+    _open(user, mode=mode, browser=browser, request=request, next_url=next_url)
+    return url
+
+
+@sensitive_variables()
+def _open(user: AbstractBaseUser, **values: Any) -> ConnectAttempt:
     try:
-        open_attempt(
-            user,
-            state=state,
-            browser=browser,
-            code_verifier=verifier,
-            method=method,
-            next_url=next_url,
-        )
+        return open_attempt(user, **values)
     except ImproperlyConfigured:
         failure = Misconfigured(stage="start")
-    else:
-        return url
     raise failure
 
 
@@ -135,64 +151,98 @@ def complete(
             return Connected(next_url=attempt.next_url, is_new=False)
         raise explain_claimed(attempt, attempt.claimed_at)
     claim_attempt(attempt)
-    failure: OpenRouterAuthError
-    unexpected = ""
-    try:
-        require_age(attempt)
-        return _exchange_and_store(attempt, user, read_code(answer))
-    except OpenRouterAuthError as error:
-        failure = error
-    # The promise is that nothing at all leaves here unhandled: Django's report of an unhandled
-    # exception would hold the request, and so the code.
-    except Exception as error:  # noqa: BLE001 - as said
-        unexpected = type(error).__name__
-        failure = OpenRouterAuthError(stage="callback", outcome_unknown=True)
-    logger.log(
-        logging.INFO if failure.level == "info" else logging.WARNING,
-        "openrouter connect failed: code=%s stage=%s status=%s user=%s%s",
-        failure.code,
-        failure.stage,
-        failure.status_code,
-        attempt.user_id,
-        f" unexpected={unexpected}" if unexpected else "",
+    return finish_attempt(
+        attempt, user, lambda: exchange_and_store(attempt, user, read_code(answer))
     )
-    end_attempt(attempt, failure)
-    failure.next_url = attempt.next_url
-    raise failure.with_traceback(None)
 
 
 @sensitive_variables()
-def _exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Connected:
-    method = attempt.method or None
-    verifier = _reveal_verifier(attempt) if method else None
-    with open_connection() as connection:
-        exchanged = connection.exchange_code(code, verifier, method)
-        is_refused, info = False, None
-        try:
-            info = connection.read_key(exchanged.api_key, patience=FIRST_CHECK_PATIENCE)
-        except KeyRejected:
-            is_refused = True
-        # The code is spent and the key exists: whatever went wrong here must not lose it.
-        except Exception as error:  # noqa: BLE001 - as said
-            logger.info("openrouter new key not checked: %s user=%s", type(error).__name__, user.pk)
-    if is_refused:
-        raise KeyRefusedAtConnect(stage="status", outcome_unknown=True)
-    if info is not None and info.is_management_key:
-        raise ManagementKey(stage="status", outcome_unknown=True)
-    replaced = store_key(attempt, user, exchanged, info)
-    forget_shown_key(user)
-    return Connected(attempt.next_url, True, info is not None, replaced)
+def enter_code(*, user: AbstractBaseUser, browser: str | None, text: str) -> Connected:
+    """Finish an attempt with what a person entered: a code, or the address they returned to.
+
+    Args:
+        user: who is signed in now.
+        browser: the random value that this browser's session holds, if any.
+        text: what was entered.
+
+    Raises:
+        OpenRouterAuthError: its ``code`` tells what happened; an existing connection is
+            untouched. After ``EnteredCodeRejected`` another code may be entered, five in all.
+    """
+    entry = read_entry(text)
+    if entry.state:
+        return complete(user=user, browser=browser, state=entry.state, answer=entry.answer)
+    attempt = find_code_attempt(user, browser)
+    claim_attempt(attempt)
+    code = read_code(entry.answer)
+    return finish_attempt(attempt, user, lambda: exchange_and_store(attempt, user, code))
 
 
-def _reveal_verifier(attempt: Any) -> str:
+@sensitive_variables()
+def adopt_key(
+    *, user: AbstractBaseUser, text: str, source: str = OpenRouterKey.Source.PASTED
+) -> Connected:
+    """Store a key that somebody already has, if OpenRouter accepts it.
+
+    Args:
+        user: whose key it shall be.
+        text: the key, as it was pasted.
+        source: by which way it came.
+
+    Raises:
+        KeyMalformed: it cannot be a key; OpenRouter was not asked.
+        PastedKeyRejected: OpenRouter does not accept it.
+        ManagementKey: it could manage the whole account.
+        OpenRouterAuthError: it could not be checked, so it was not stored.
+    """
+    api_key = text.strip()
+    if not is_api_key(api_key):
+        raise KeyMalformed(stage="status")
+    # An attempt like any other: a disconnect meanwhile wins, and how it ended is on record.
+    attempt = _open(user, mode=ConnectAttempt.Mode.PASTED)
+    return finish_attempt(attempt, user, lambda: verify_and_store(attempt, user, api_key, source))
+
+
+# Check
+
+
+def check(user: AbstractBaseUser, *, patience: float | None = None) -> None:
+    """Ask OpenRouter about a user's key and write down what it says.
+
+    Args:
+        user: whose key.
+        patience: seconds for the whole call, if fewer than ``OPENROUTER_AUTH_TIMEOUT`` allows.
+
+    Raises:
+        NotConnected: there is no key, or it was replaced or deleted meanwhile.
+        Throttled: the key was asked about less than 30 seconds ago.
+        KeyUnreadable, KeyRejected, ManagementKey: as they say.
+        OpenRouterAuthError: the key could not be checked, and stays as it is.
+    """
+    key = key_rows().filter(user_id=user.pk).first()
+    if key is None:
+        raise NotConnected(stage="status")
     try:
-        verifier: str = attempt.code_verifier.reveal()
-    except KeyUnreadable:
-        verifier = ""
-    if not verifier:
-        # The encryption key was taken away while the user was at OpenRouter.
-        raise AttemptInterrupted(stage="callback")
-    return verifier
+        check_key(key, patience=patience)
+    finally:
+        forget_shown_key(user)
+
+
+def checked_key(user: AbstractBaseUser) -> OpenRouterKey | None:
+    """Return a user's key row, checked first if ``OPENROUTER_AUTH_CHECK_MAX_AGE`` has passed.
+
+    A person waits for the page: OpenRouter has five seconds. What goes wrong is on the row.
+    """
+    key = find_key(user)
+    if key is None or key.status == OpenRouterKey.Status.UNREADABLE:
+        return key
+    if key.checked_at is not None:
+        age = timezone.now() - key.checked_at
+        if timedelta() <= age <= app_settings.CHECK_MAX_AGE:
+            return key
+    with suppress(OpenRouterAuthError):
+        check(user, patience=PAGE_PATIENCE)
+    return find_key(user)
 
 
 # Disconnect
@@ -212,4 +262,6 @@ def disconnect(user: AbstractBaseUser) -> str | None:
         # Waiting for the attempts may have let an exchange finish: its key goes, too.
         mine.delete()
     forget_shown_key(user)
+    if key_hash is not None:
+        announce_disconnected(user, key_hash)
     return key_hash

@@ -1,17 +1,30 @@
 """What a site's own code uses to call OpenRouter for a user."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
-from . import keys
+from . import keys, using
+from .using import ResolvedKey
 
 if TYPE_CHECKING:
+    import openai
+    import openrouter
     from requests import Session
 
-__all__ = ["aget_api_key", "get_api_key", "get_session"]
+__all__ = [
+    "aget_api_key",
+    "aget_openai_client",
+    "aget_openrouter_client",
+    "aresolve_api_key",
+    "get_api_key",
+    "get_openai_client",
+    "get_openrouter_client",
+    "get_session",
+    "resolve_api_key",
+]
 
 
 def get_api_key(user: AbstractBaseUser | AnonymousUser | None) -> str:
@@ -33,6 +46,31 @@ async def aget_api_key(user: AbstractBaseUser | AnonymousUser | None) -> str:
     return await sync_to_async(get_api_key)(user)
 
 
+def resolve_api_key(user: AbstractBaseUser | AnonymousUser | None) -> ResolvedKey:
+    """Return a user's own key, or the site's key for a user who has not connected one.
+
+    The site's key is ``OPENROUTER_AUTH_SITE_KEY``. It is never used for a user whose own key was
+    rejected or cannot be read: the site would pay, and nobody would know. Where it is a callable
+    and returns what cannot be a key, that raises ``Misconfigured``.
+
+    Args:
+        user: whose key; anonymous visitors have none.
+
+    Returns:
+        ``(api_key, source)``, where ``source`` is ``"user"`` or ``"site"``.
+
+    Raises:
+        NotConnected: the user has not connected OpenRouter, and there is no site key.
+        KeyRejected, KeyUnreadable: as :func:`get_api_key` does.
+    """
+    return using.resolve_key(user)
+
+
+async def aresolve_api_key(user: AbstractBaseUser | AnonymousUser | None) -> ResolvedKey:
+    """Do in asynchronous code what :func:`resolve_api_key` does."""
+    return await sync_to_async(resolve_api_key)(user)
+
+
 def get_session(user: AbstractBaseUser | AnonymousUser | None) -> "Session":
     """Return a ``requests.Session`` that calls OpenRouter's API with a user's key.
 
@@ -49,4 +87,80 @@ def get_session(user: AbstractBaseUser | AnonymousUser | None) -> "Session":
     A call of the session raises ``KeyRejected`` when OpenRouter answers 401 and ``GET /key``
     confirms it, and ``requests.exceptions.InvalidURL`` for a URL of another origin.
     """
-    return keys.open_session(user)
+    return using.open_session(user)
+
+
+def get_openai_client(
+    user: AbstractBaseUser | AnonymousUser | None, **options: Any
+) -> "openai.OpenAI":
+    """Return an ``openai.OpenAI`` that calls OpenRouter's API with a user's key.
+
+    The key goes to the origin of ``OPENROUTER_AUTH_API_URL`` only.
+
+    Args:
+        user: whose key; anonymous visitors have none.
+        **options: ``timeout`` (default: ``OPENROUTER_AUTH_TIMEOUT``), ``max_retries`` (default: 0),
+            ``default_headers`` and ``default_query``, as the SDK has them.
+
+    Raises:
+        ImportError: ``django-openrouter-auth[openai]`` is not installed.
+        NotConnected, KeyRejected, KeyUnreadable: as :func:`get_api_key` does.
+
+    A call raises ``KeyRejected`` when OpenRouter answers 401 and ``GET /key`` confirms it, and
+    ``ValueError`` for a URL of another origin.
+    """
+    # The SDKs take long to import, and most processes never call OpenRouter.
+    from .openai_client import get_client  # noqa: PLC0415 - as said
+
+    return get_client(user, **options)
+
+
+async def aget_openai_client(
+    user: AbstractBaseUser | AnonymousUser | None, **options: Any
+) -> "openai.AsyncOpenAI":
+    """Return an ``openai.AsyncOpenAI``, otherwise as :func:`get_openai_client` does."""
+    # In the thread, which also bears the import.
+    return await sync_to_async(_get_async_openai_client)(user, **options)
+
+
+def _get_async_openai_client(
+    user: AbstractBaseUser | AnonymousUser | None, **options: Any
+) -> "openai.AsyncOpenAI":
+    from .openai_client import get_async_client  # noqa: PLC0415 - as above
+
+    return get_async_client(user, **options)
+
+
+def get_openrouter_client(
+    user: AbstractBaseUser | AnonymousUser | None, **options: Any
+) -> "openrouter.OpenRouter":
+    """Return an ``openrouter.OpenRouter`` that calls with a user's key.
+
+    The key goes to the origin of ``OPENROUTER_AUTH_API_URL`` only.
+
+    Args:
+        user: whose key; anonymous visitors have none.
+        **options: ``timeout_ms`` (default: ``OPENROUTER_AUTH_TIMEOUT``), ``retry_config`` (default:
+            no retries), ``http_referer``, ``x_open_router_title``, ``x_open_router_categories`` and
+            ``debug_logger``, as the SDK has them.
+
+    Raises:
+        ImportError: ``django-openrouter-auth[openrouter]`` is not installed.
+        NotConnected, KeyRejected, KeyUnreadable: as :func:`get_api_key` does.
+
+    A call raises ``KeyRejected`` when OpenRouter answers 401 and ``GET /key`` confirms it, and
+    ``ValueError`` for a URL of another origin.
+    """
+    from .openrouter_client import get_client  # noqa: PLC0415 - as above
+
+    return get_client(user, **options)
+
+
+async def aget_openrouter_client(
+    user: AbstractBaseUser | AnonymousUser | None, **options: Any
+) -> "openrouter.OpenRouter":
+    """Do in asynchronous code what :func:`get_openrouter_client` does.
+
+    The SDK's client has both kinds of methods: ``chat.send()`` and ``chat.send_async()``.
+    """
+    return await sync_to_async(get_openrouter_client)(user, **options)

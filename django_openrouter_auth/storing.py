@@ -4,7 +4,7 @@ By now the code is spent and the key exists at OpenRouter: everything here serve
 """
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -20,9 +20,6 @@ from .key_info import KeyInfo
 from .keys import key_rows
 from .models import ConnectAttempt, OpenRouterKey
 
-if TYPE_CHECKING:
-    from .client import ExchangedKey
-
 logger = logging.getLogger("django_openrouter_auth")
 
 STORE_TRIES = 6
@@ -31,7 +28,13 @@ UNKNOWN_FACTS = {**KeyInfo().as_fields(), "checked_at": None}
 
 @sensitive_variables()
 def store_key(
-    attempt: Any, user: AbstractBaseUser, exchanged: "ExchangedKey", info: KeyInfo | None
+    attempt: Any,
+    user: AbstractBaseUser,
+    api_key: str,
+    info: KeyInfo | None,
+    *,
+    source: str,
+    openrouter_user_id: str = "",
 ) -> str | None:
     """Store a new key and return the fingerprint of the one that it replaced.
 
@@ -41,11 +44,14 @@ def store_key(
     """
     now = timezone.now()
     values = {
-        **OpenRouterKey.derive(user.pk, exchanged.api_key),
-        "source": OpenRouterKey.Source.OAUTH,
+        **OpenRouterKey.derive(user.pk, api_key),
+        "source": source,
         "status": OpenRouterKey.Status.ACTIVE,
-        "openrouter_user_id": exchanged.openrouter_user_id,
+        "openrouter_user_id": openrouter_user_id,
+        "requested": attempt.requested,
         "connected_at": now,
+        "check_began_at": None,
+        "check_error": "",
         "updated_at": now,
     }
     facts = {**info.as_fields(), "checked_at": now} if info else UNKNOWN_FACTS
@@ -105,7 +111,7 @@ def _end_connected(attempt: ConnectAttempt, user: AbstractBaseUser) -> None:
         StorageFailed: the attempt was dropped meanwhile, or its user may not sign in any more.
     """
     open_row = attempt_rows().filter(_still_active(user), pk=attempt.pk, outcome="")
-    if open_row.update(outcome=CONNECTED):
+    if open_row.update(outcome=CONNECTED, code_verifier=None):
         return
     # An earlier try may have been stored although its confirmation got lost.
     if not attempt_rows().filter(pk=attempt.pk, outcome=CONNECTED).exists():

@@ -34,7 +34,7 @@ nitpicky = True
 # The build uses no network, so that it gives the same result everywhere: there is no intersphinx,
 # and the names of other projects lead nowhere.
 nitpick_ignore_regex = [
-    ("py:.*", r"(django|requests|cryptography|fernet_fields)\..*"),
+    ("py:.*", r"(django|requests|cryptography|fernet_fields|openai|openrouter)\..*"),
     ("py:.*", r"(datetime|decimal|collections|typing)\..*"),
     ("py:class", r"Session"),  # requests.Session, imported for type checkers only
     ("py:func", r"owner_fingerprint"),  # not public, and named in a docstring for the next reader
@@ -47,5 +47,13 @@ def setup(app: Sphinx) -> None:
     Each is a directive that describes one and a role that links to it, so that a link to a
     setting or a check that is not described fails the build.
     """
-    for kind in ("setting", "urlname", "templatetag", "templatefilter", "check"):
+    for kind in (
+        "setting",
+        "urlname",
+        "templatetag",
+        "templatefilter",
+        "signal",
+        "check",
+        "command",
+    ):
         app.add_object_type(kind, kind, indextemplate=f"pair: %s; {kind}")

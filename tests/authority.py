@@ -24,7 +24,8 @@ def _certificate(name: str, issuer: Any, key: Any, signer: Any, *, is_ca: bool) 
         not_valid_before=now - timedelta(hours=1),
         not_valid_after=now + timedelta(hours=1),
     )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    hosts = map(x509.DNSName, ("localhost", "app.example"))
+    names = [*hosts, x509.IPAddress(ip_address("127.0.0.1"))]
     ours = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     theirs = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     usage = dict.fromkeys(_USAGES, False) | {
@@ -60,9 +61,16 @@ def _named(name: str) -> x509.Name:
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority: its bundle, and the server's side of TLS under it."""
+    """A certificate authority: its bundle, and the server's side of TLS under it.
+
+    Attributes:
+        bundle: the authority's certificate.
+        chain: the server's private key and certificate.
+        context: both of them, loaded.
+    """
 
     bundle: Path
+    chain: Path
     context: ssl.SSLContext
 
 
@@ -82,4 +90,4 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
-    return Authority(bundle, context)
+    return Authority(bundle, chain, context)

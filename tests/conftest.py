@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.utils import translation
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pytest_plugins = ["tests.authority", "tests.connecting", "tests.leakscan", "tests.standin"]
+pytest_plugins = [
+    "django_openrouter_auth.pytest_plugin",  # once, also where it is installed
+    "pytester",
+    "tests.authority",
+    "tests.connecting",
+    "tests.leakscan",
+    "tests.standin",
+    "tests.calling",  # it imports those above, and pytest wants to see them first
+]
 
 # Only the environments that drive a browser install Playwright.
 collect_ignore = [] if find_spec("playwright") else ["browser"]
@@ -43,3 +52,10 @@ def wheel(distributions):
     """The path of the wheel."""
     [path] = distributions.glob("*.whl")
     return path
+
+
+@pytest.fixture(autouse=True)
+def default_language():
+    """End each test in the language of the site: a request may have chosen another one."""
+    yield
+    translation.deactivate()

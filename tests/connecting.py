@@ -1,25 +1,23 @@
 """What the tests of the flow share: a signed-in browser, and OpenRouter's answers at the edge."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import responses
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.test import Client
 
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
+from django_openrouter_auth.testing import CODE, KEY, OTHER_KEY
+from django_openrouter_auth.testing.provider import OpenRouter
+
+__all__ = ["CODE", "KEY", "OTHER_KEY"]  # and what is defined below
 
 SITE = "https://app.example"
 API = "https://openrouter.ai/api/v1"
-KEY = "sk-or-v1-0e6" + "f" * 58 + "1c9"
-OTHER_KEY = "sk-or-v1-a1b" + "2" * 58 + "c3d"
 HINT = "sk-or-v1-0e6...1c9"
-CODE = "auth_code_abc123def456"
 
 
 @dataclass
@@ -81,50 +79,6 @@ def row() -> dict[str, Any]:
     found = OpenRouterKey.objects.get()
     values = {field.attname: getattr(found, field.attname) for field in found._meta.fields}
     return values | {"secret": found.secret.token}
-
-
-class OpenRouter:
-    """OpenRouter at the edge: what it answers next, and what it was asked."""
-
-    def __init__(self, mock: responses.RequestsMock) -> None:
-        self.mock = mock
-
-    def grants(self, key: str = KEY, **info: Any) -> None:
-        """Hand out a key for any code, and know it."""
-        self.mock.upsert(
-            "POST", f"{API}/auth/keys", json={"key": key, "user_id": "user_2yOPcMpKoQ"}
-        )
-        self.knows(**info)
-
-    def knows(self, **info: Any) -> None:
-        """Answer ``GET /key``."""
-        data = {"label": HINT, "usage": 0, "limit": None, "limit_remaining": None, **info}
-        self.mock.upsert("GET", f"{API}/key", json={"data": data})
-
-    def refuses(self, status: int = 403, message: str = "Invalid code or code_verifier") -> None:
-        """Refuse every code."""
-        body = {"error": {"message": message, "code": status}}
-        self.mock.upsert("POST", f"{API}/auth/keys", json=body, status=status)
-
-    def forgets(self) -> None:
-        """Answer 401 to every key."""
-        body = {"error": {"message": "User not found.", "code": 401}}
-        self.mock.upsert("GET", f"{API}/key", json=body, status=401)
-
-    @property
-    def exchanges(self) -> list[dict[str, Any]]:
-        """The bodies of the exchanges that were asked for."""
-        calls = [call.request for call in self.mock.calls]
-        return [json.loads(request.body or "") for request in calls if request.method == "POST"]
-
-
-@pytest.fixture
-def openrouter() -> Iterator[OpenRouter]:
-    """OpenRouter, handing out ``KEY``; anything else on the network is an error."""
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        provider = OpenRouter(mock)
-        provider.grants()
-        yield provider
 
 
 @pytest.fixture

@@ -1,15 +1,18 @@
 """The template tags: group TT of the threat model's catalogue."""
 
 import re
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection
 from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_openrouter_auth.models import OpenRouterKey
 
@@ -207,3 +210,81 @@ def test_stylesheet():
     assert render("{% openrouter_stylesheet %}") == (
         '<link rel="stylesheet" href="/static/openrouter_auth/style.css">'
     )
+
+
+def test_asynchronous_view(rf, user, connected):
+    """TT 198: an asynchronous view shows the button by rendering in a thread, as documented."""
+    request = rf.get("/")
+    request.user = user
+
+    async def view() -> str:
+        template = Template("{% load openrouter_auth %}{% openrouter_button %}")
+        return await sync_to_async(template.render)(RequestContext(request))
+
+    assert HINT in async_to_sync(view)()
+
+
+def test_card_of_a_connected_user(user, connected):
+    """The card shows what was used, the limit, and the ways on."""
+    OpenRouterKey.objects.update(usage="1.5", limit=10, limit_remaining="8.5")
+    html = render("{% openrouter_card %}", user)
+    assert "US$ 1.5" in html
+    assert "US$ 10 (US$ 8.50 left when checked)" in html
+    assert HINT in html
+    assert 'href="/openrouter/disconnect/"' in html
+    assert connected.settings_url in html
+    assert "<form" not in html
+
+
+def test_card_without_a_key(user):
+    """The card of a user without a key holds the button, with ``next``."""
+    html = render("{% openrouter_card next='/shop/' %}", user)
+    assert "not connected" in html
+    assert 'name="next" value="/shop/"' in html
+    assert "csrfmiddlewaretoken" in html
+
+
+def test_card_of_a_stranger(db):
+    """The card of a stranger leads to the login page."""
+    assert "/accounts/login/" in render("{% openrouter_card %}", AnonymousUser())
+
+
+@pytest.mark.parametrize("state", ["rejected", "unreadable"])
+def test_card_of_a_key_that_cannot_be_used(user, connected, state):
+    """TT 196: the card says what is wrong with the key and offers to connect again."""
+    OpenRouterKey.objects.update(status=state)
+    html = render("{% openrouter_card %}", user)
+    assert "Connect again" in html
+    assert "Reconnect OpenRouter" in html
+
+
+def test_card_announces_the_end(user, connected):
+    """The card announces a key that expires within 14 days."""
+    OpenRouterKey.objects.update(expires_at=timezone.now() + timedelta(days=3))
+    assert "stops working on" in render("{% openrouter_card %}", user)
+
+
+def test_card_of_a_key_that_was_not_checked(user, connected):
+    """Of a key that was not checked yet the card claims nothing."""
+    OpenRouterKey.objects.update(usage=None, limit=None, checked_at=None)
+    html = render("{% openrouter_card %}", user)
+    assert "not known yet" in html
+    assert "US$" not in html
+
+
+def test_card_is_escaped(user, connected):
+    """TT 194: markup in a stored hint stays text, also where a template switches escaping off."""
+    OpenRouterKey.objects.update(hint="<b>x")
+    html = render("{% autoescape off %}{% openrouter_card %}{% endautoescape %}", user)
+    assert "<b>" not in html
+
+
+def test_button_and_card_take_one_query(user, connected, django_assert_num_queries):
+    """TT 197: button, card and filter on one page ask the database once, and decrypt nothing."""
+    damage()
+    visitor = User.objects.get()
+    page = (
+        "{% openrouter_button %}{% openrouter_card %}{% if user|has_openrouter_key %}!{% endif %}"
+    )
+    with django_assert_num_queries(1):
+        assert render(page + page, visitor, user=visitor).count("!") == 2

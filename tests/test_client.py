@@ -396,7 +396,7 @@ def pool() -> Iterator[None]:
 def session(standin: Standin, pool: None) -> OpenRouterSession:
     """A session whose key is fine, whatever one call may answer."""
     standin.minted.append(KEY)
-    return OpenRouterSession(KEY, is_rejected=lambda: False)
+    return OpenRouterSession(KEY, confirm_rejection=lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -517,7 +517,7 @@ def test_attribution(standin, pool, settings, title):
     """The names of the site go along, as UTF-8 where they need it."""
     settings.OPENROUTER_AUTH_APP_TITLE = title
     settings.OPENROUTER_AUTH_APP_URL = "https://app.example"
-    OpenRouterSession(KEY, is_rejected=lambda: False).get("models")
+    OpenRouterSession(KEY, confirm_rejection=lambda: None).get("models")
     headers = standin.journal[0].headers
     assert headers["X-OpenRouter-Title"].encode("latin-1").decode() == title
     assert headers["HTTP-Referer"] == "https://app.example"
@@ -536,7 +536,12 @@ def test_no_attribution(session, standin):
 def test_confirmed_401(standin, pool):
     """After a confirmed 401 the session sends nothing more: one 401 must stop the loop."""
     asked: list[bool] = []
-    session = OpenRouterSession(KEY, is_rejected=lambda: not asked.append(True))
+
+    def confirm() -> KeyRejected:
+        asked.append(True)
+        return KeyRejected(stage="use")
+
+    session = OpenRouterSession(KEY, confirm_rejection=confirm)
     standin.answer(CHAT, refusal(401, "User not found."))
     for _ in range(3):
         with pytest.raises(KeyRejected) as caught:
@@ -557,7 +562,7 @@ def test_unconfirmed_401(session, standin):
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 429, 500, 503])
 def test_other_statuses_are_not_looked_into(standin, pool, status):
     """Only a 401 raises the question whether the key is dead."""
-    session = OpenRouterSession(KEY, is_rejected=lambda: pytest.fail("asked"))
+    session = OpenRouterSession(KEY, confirm_rejection=lambda: pytest.fail("asked"))
     standin.answer(CHAT, refusal(status, "x"))
     assert session.post("chat/completions", json={}).status_code == status
 
@@ -587,7 +592,7 @@ def test_connections_are_kept(session, standin):
     """Sessions of one thread share its connections, also when one of them was closed."""
     session.get("key")
     session.close()
-    with OpenRouterSession(KEY, is_rejected=lambda: False) as another:
+    with OpenRouterSession(KEY, confirm_rejection=lambda: None) as another:
         another.get("key")
     session.get("key")
     assert [request.connection for request in standin.journal] == [1, 1, 1]
@@ -597,7 +602,7 @@ def test_connections_belong_to_a_thread(session, standin):
     """Another thread opens a connection of its own."""
 
     def elsewhere() -> None:
-        OpenRouterSession(KEY, is_rejected=lambda: False).get("key")
+        OpenRouterSession(KEY, confirm_rejection=lambda: None).get("key")
         client._of_this_thread(client.OpenRouterAdapter).close()
 
     session.get("key")

@@ -10,21 +10,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as site_settings
+from django.core import mail
 from django.core.checks import run_checks
+from django.core.management import find_commands, load_command_class
+from django.core.management.base import BaseCommand
 from django.db import connection
+from django.dispatch import Signal
 from django.template import engines
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 import django_openrouter_auth
-from django_openrouter_auth import checks, exceptions, fields, models, shortcuts, urls
+from django_openrouter_auth import (
+    checks,
+    decorators,
+    doctor,
+    exceptions,
+    fields,
+    middleware,
+    mixins,
+    models,
+    services,
+    shortcuts,
+    signals,
+    urls,
+)
 from django_openrouter_auth.conf import declared_settings
 from django_openrouter_auth.sandbox import urls as sandbox_urls
 from django_openrouter_auth.sandbox.models import SandboxSwitches
 from django_openrouter_auth.templatetags import openrouter_auth as tags
 
-from .connecting import API, CODE, start
+from .connecting import API, CODE, KEY, OTHER_KEY, start
 from .test_layout import LAYERS
 from .test_limits import statements
 
@@ -165,6 +183,25 @@ def test_problem_is_the_documented_one(client, db):
     assert response.json() == documented_json()[1]
 
 
+def test_requests_of_programs(browser, openrouter):
+    """Each request of the table of JSON gets the answer that stands beside it."""
+    values = {"next": "/", "code": CODE, "api_key": KEY}
+    (rows,) = tables("reference/urls")
+    for request, members, answer in rows:
+        method, path = request.split()
+        response = browser.generic(
+            method,
+            f"/openrouter/{unquote(path)}",
+            json.dumps({name: values[name] for name in literals(members)}),
+            content_type="application/json",
+            headers={"Accept": "application/json"},
+        )
+        assert response.status_code == 200, request
+        started = {"authorization_url"}
+        names = started if "authorization_url" in answer else set(documented_json()[0])
+        assert set(response.json()) == names, request
+
+
 # Templates
 
 
@@ -210,7 +247,7 @@ def test_one_line_gives_the_pages_the_look_of_a_site(browser, settings, tmp_path
     (tmp_path / "base.html").write_text(SITE_BASE)
     (engine,) = settings.TEMPLATES
     settings.TEMPLATES = [engine | {"DIRS": [tmp_path, *engine["DIRS"]]}]
-    for page in ("", "connect/", "disconnect/"):
+    for page in ("", "connect/", "code/", "key/", "disconnect/"):
         assert browser.get(f"/openrouter/{page}").content.startswith(b"Site ")
 
 
@@ -221,6 +258,12 @@ def test_every_shortcut_is_described():
     """Autodoc shows every public name of ``shortcuts``."""
     shown = re.findall(r"autofunction:: (\w+)", PAGES["reference/python"])
     assert sorted(shown) == sorted(shortcuts.__all__)
+
+
+def test_every_way_to_require_a_key_is_described():
+    """Autodoc shows decorator, mixin and middleware."""
+    shown = set(re.findall(r"auto(?:decorator|class):: (\w+)", PAGES["reference/python"]))
+    assert shown >= {*decorators.__all__, *mixins.__all__, *middleware.__all__}
 
 
 @pytest.mark.parametrize(
@@ -284,6 +327,40 @@ def test_codes_in_texts_exist():
     assert all(codes[code] == int(status) for status, code in named)
 
 
+# Signals
+
+SIGNALS = described("reference/signals", "signal")
+
+
+def test_every_signal_is_described():
+    """The page of signals has every signal, and no other."""
+    names = {name for name, item in vars(signals).items() if isinstance(item, Signal)}
+    assert set(SIGNALS) == names
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_arguments_of_signals_are_described(
+    name, browser, openrouter, django_capture_on_commit_callbacks
+):
+    """Receivers are told what the page of signals says, by its names."""
+    told = []
+
+    def receive(sender, signal, **facts):
+        told.append(set(facts))
+
+    signal = getattr(signals, name)
+    signal.connect(receive)
+    with django_capture_on_commit_callbacks(execute=True):
+        browser.get(start(browser).path, {"error": "access_denied"})
+        browser.get(start(browser).path, {"code": CODE})
+        openrouter.forgets()
+        browser.post("/openrouter/check/")
+        browser.post("/openrouter/disconnect/")
+    signal.disconnect(receive)
+    (arguments,) = re.findall(r"Arguments: (.+?)\.", SIGNALS[name])
+    assert told == [literals(arguments)]
+
+
 # Checks
 
 
@@ -293,6 +370,35 @@ def test_every_check_is_described():
     found = described("reference/checks", "check")
     assert set(found) == {f"{checks.LABEL}.{name}" for name in ids}
     assert all("Fix: " in text for text in found.values())
+
+
+# Commands
+
+
+def own_options(name: str) -> set[str]:
+    """The options of a command that are not every command's."""
+    everywhere = BaseCommand().create_parser("manage.py", name)
+    parser = load_command_class("django_openrouter_auth", name).create_parser("manage.py", name)
+    common, options = (
+        {option for action in one._actions for option in action.option_strings}
+        for one in (everywhere, parser)
+    )
+    return options - common
+
+
+def test_every_command_is_described():
+    """The page of commands has every command, each with all its own options and no other."""
+    found = described("reference/commands", "command")
+    assert set(found) == set(find_commands(str(PACKAGE / "management")))
+    for name, text in found.items():
+        named = {item.split()[0] for item in literals(text) if item.startswith("--")}
+        assert named == own_options(name), name
+
+
+def test_every_examination_is_described(db):
+    """The table of examinations has each of the doctor's, in its order."""
+    titles = [title for title, _ in doctor.examine(offline=True)]
+    assert list(table("reference/commands", "settings")) == [*titles, "OpenRouter", "clock"]
 
 
 # Sandbox
@@ -329,6 +435,10 @@ def test_statements_are_counted(browser, openrouter):
     documented = {name: int(cost.split()[0].rstrip(",")) for name, cost in rows}
     start(browser)
     connects, fails = start(browser).path, start(browser).path
+
+    def enter_code() -> None:
+        browser.post("/openrouter/code/", {"code": CODE})
+
     counted = {
         "start": count(lambda: start(browser)),
         "callback that connects": count(lambda: browser.get(connects, {"code": CODE})),
@@ -337,6 +447,11 @@ def test_statements_are_counted(browser, openrouter):
         "callback with a state that cannot be one": count(
             lambda: browser.get("/openrouter/callback/x/", {"code": CODE})
         ),
+        "entered code that connects": browser.get("/openrouter/code/") and count(enter_code),
+        "pasted key that connects": count(
+            lambda: browser.post("/openrouter/key/", {"api_key": OTHER_KEY})
+        ),
+        "``check``": count(lambda: browser.post("/openrouter/check/")),
         "``manage``, ``status``": count(lambda: browser.get("/openrouter/status/")),
         "page with any number of tags": count(lambda: browser.get("/")) - 2,
     }
@@ -375,6 +490,12 @@ def blocks_of(file: str) -> list[str]:
     return [block for block in code_blocks("python") if block.startswith(f"# {file}\n")]
 
 
+def block_with(file: str, text: str) -> str:
+    """The block of a site's file that has a text."""
+    (block,) = (block for block in blocks_of(file) if text in block)
+    return block
+
+
 def run(block: str, **names: Any) -> dict[str, Any]:
     """Execute a block below the names that a site's file already has."""
     names["__name__"] = "docs"
@@ -384,7 +505,11 @@ def run(block: str, **names: Any) -> dict[str, Any]:
 
 def test_every_python_block_runs():
     """Each Python block names its file, and the tests below run the blocks of each file."""
-    files = ("settings.py", "urls.py", "views.py", "tests.py")
+    # tests/test_testing.py runs those of ``chat``, together as a site.
+    chat = ("chat/views.py", "chat/tests.py", "chat/test_views.py")
+    # tests/celery/ runs those of a site with workers.
+    workers = ("celery.py", "tasks.py")
+    files = ("settings.py", "urls.py", "views.py", "receivers.py", "tests.py", *chat, *workers)
     assert sum(len(blocks_of(file)) for file in files) == len(code_blocks("python"))
     assert all(blocks_of(file) for file in files)
 
@@ -403,7 +528,7 @@ def test_no_block_is_missed():
 
 
 @pytest.mark.parametrize("block", blocks_of("settings.py"))
-def test_settings_blocks(block, settings, monkeypatch):
+def test_settings_blocks(block, settings, monkeypatch, db):
     """The examples of settings raise no complaint of the checks."""
     monkeypatch.setenv("OPENROUTER_ENCRYPTION_KEY", "x" * 43)
     for name, value in run(block, INSTALLED_APPS=[]).items():
@@ -428,8 +553,7 @@ def test_urls_blocks():
 
 def test_view_block(user, connected, openrouter, other_user):
     """The example of a call answers, with the user's key or with what to do."""
-    block, _ = blocks_of("views.py")
-    answer = run(block)["answer"]
+    answer = run(block_with("views.py", "def answer("))["answer"]
     openrouter.mock.post(f"{API}/chat/completions", json={"choices": []})
     assert answer(user, "Hello?").content == b'{"choices": []}'
     refused = answer(other_user, "Hello?")
@@ -438,14 +562,68 @@ def test_view_block(user, connected, openrouter, other_user):
 
 def test_stream_block(user, connected, openrouter):
     """The example of a stream yields its words, comments and umlauts included."""
-    _, block = blocks_of("views.py")
     lines = [": OPENROUTER PROCESSING", *map(chunk, ("Grüß", " Gott")), "data: [DONE]"]
     openrouter.mock.post(
         f"{API}/chat/completions",
         body="\n\n".join(lines).encode(),
         content_type="text/event-stream",
     )
-    assert list(run(block)["words"](user, "Hello?")) == ["Grüß", " Gott"]
+    assert list(run(block_with("views.py", "def words("))["words"](user, "Hello?")) == [
+        "Grüß",
+        " Gott",
+    ]
+
+
+@pytest.mark.usefixtures("pools")
+@pytest.mark.parametrize("name", ["ask", "aask"])
+def test_sdk_block(name, rf, user, connected, openrouter):
+    """The examples of the SDKs answer."""
+    openrouter.answers("Hi")
+    view = run(block_with("views.py", "def aask("))[name]
+    request = rf.get("/", {"question": "Hello?"})
+    request.user, request.auser = user, sync_to_async(lambda: user)
+    response = async_to_sync(view)(request) if name == "aask" else view(request)
+    assert response.content == b'{"answer": "Hi"}'
+
+
+def test_site_key_block(user, connected, other_user, settings):
+    """The example of a site's key tells who pays."""
+    settings.OPENROUTER_AUTH_SITE_KEY = "sk-or-v1-" + "8" * 64
+    who_pays = run(block_with("views.py", "def who_pays("))["who_pays"]
+    assert (who_pays(user), who_pays(other_user)) == ("You pay.", "We pay.")
+
+
+@pytest.mark.parametrize("name", ["chat", "models", "Settings"])
+def test_requiring_block(name, rf, user, connected, other_user):
+    """The examples of required keys let in who has one, and send others to connect."""
+    view = run(block_with("views.py", "openrouter_key_required"))[name]
+    if name == "models":
+        view = async_to_sync(view)
+    elif name == "Settings":
+        view = view.as_view()
+    request = rf.get("/")
+    request.user, request.auser = user, sync_to_async(lambda: user)
+    assert view(request).status_code == 200
+    request.user = other_user
+    assert view(request).status_code == 303
+
+
+def test_receivers_block(user, connected, openrouter, settings, django_capture_on_commit_callbacks):
+    """The example of a receiver tells the owner of a key that was rejected."""
+    # Django 6.1 warns of a site that has not said how it sends; Django 5.2 does not look at it.
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    user.email = "ann@app.example"
+    user.save()
+    (block,) = blocks_of("receivers.py")
+    receive = run(block)["tell_owner"]
+    openrouter.forgets()
+    with django_capture_on_commit_callbacks(execute=True), pytest.raises(exceptions.KeyRejected):
+        services.check(user)
+    signals.key_rejected.disconnect(receive)
+    (message,) = mail.outbox
+    assert message.to == ["ann@app.example"]
+    assert connected.hint in message.body
+    assert "https://app.example/openrouter/" in message.body
 
 
 def chunk(word: str) -> str:

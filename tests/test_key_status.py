@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from django_openrouter_auth import services
+from django_openrouter_auth import finishing
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
 
@@ -188,7 +188,7 @@ def test_trouble_stores_the_key_unchecked(come_back, old_key, user, standin, bro
 def test_slow_answer(come_back, standin, settings, monkeypatch, answer):
     """124: an answer that does not come in time stores the key as not checked yet."""
     settings.OPENROUTER_AUTH_TIMEOUT = (30, 30)
-    monkeypatch.setattr(services, "FIRST_CHECK_PATIENCE", 0.2)
+    monkeypatch.setattr(finishing, "FIRST_CHECK_PATIENCE", 0.2)
     begun = time.monotonic()
     response = come_back(answer)
     assert time.monotonic() - begun < 1.5
@@ -198,7 +198,7 @@ def test_slow_answer(come_back, standin, settings, monkeypatch, answer):
 
 def test_patience():
     """124: the first check may take five seconds."""
-    assert services.FIRST_CHECK_PATIENCE == 5
+    assert finishing.FIRST_CHECK_PATIENCE == 5
 
 
 @pytest.mark.parametrize(

@@ -15,47 +15,111 @@ LAYERS = {
     "conf": set(),
     "exceptions": set(),
     "pkce": set(),
+    "signals": set(),
     "key_info": {"conf"},
     "transport": set(),
     "client": {"__init__", "conf", "exceptions", "key_info", "transport"},
     "fields": {"conf", "exceptions"},
     "models": {"conf", "fields"},
-    "authorization": {"conf", "exceptions"},
-    "attempts": {"models", "fields", "conf", "exceptions"},
+    "authorization": {"conf", "exceptions", "pkce"},
+    "attempts": {"authorization", "models", "fields", "conf", "exceptions"},
+    "pruning": {"attempts", "conf", "models"},
+    "rotation": {"fields", "models"},
     "keys": {"client", "models", "exceptions"},
+    "announcements": {"keys", "models", "signals"},
+    "checking": {"announcements", "exceptions", "key_info", "keys", "models"},
+    "bulk_checking": {"checking", "exceptions", "key_info", "keys", "models"},
+    "contrib.celery": {"checking", "exceptions", "keys", "models"},
+    "using": {"checking", "client", "conf", "exceptions", "keys"},
     "storing": {"attempts", "exceptions", "key_info", "keys", "models"},
-    "services": {
+    "finishing": {
+        "announcements",
         "attempts",
-        "authorization",
-        "conf",
+        "checking",
         "exceptions",
         "keys",
         "models",
-        "pkce",
         "storing",
     },
-    "shortcuts": {"keys"},
+    "services": {
+        "announcements",
+        "attempts",
+        "authorization",
+        "checking",
+        "conf",
+        "exceptions",
+        "finishing",
+        "keys",
+        "models",
+        "storing",
+    },
+    "sdks": {"__init__", "conf", "exceptions", "using"},
+    "openai_client": {"conf", "exceptions", "keys", "sdks", "using"},
+    "openrouter_client": {"conf", "keys", "sdks", "using"},
+    "shortcuts": {"keys", "openai_client", "openrouter_client", "using"},
     "redirects": set(),
-    "answers": {"conf", "exceptions"},
+    "status": {"models"},
+    "answers": {"attempts", "conf", "exceptions", "finishing", "models"},
+    "pages": {"answers", "conf", "exceptions", "keys", "redirects"},
+    "requiring": {"answers", "checking", "exceptions", "keys", "models", "redirects"},
+    "decorators": {"requiring"},
+    "mixins": {"decorators"},
+    "middleware": {"requiring"},
     "views": {
         "services",
-        "attempts",
         "keys",
         "answers",
+        "pages",
         "redirects",
+        "status",
         "conf",
         "exceptions",
         "models",
     },
-    "urls": {"views"},
+    "entry_views": {
+        "services",
+        "finishing",
+        "keys",
+        "answers",
+        "pages",
+        "redirects",
+        "status",
+        "conf",
+        "exceptions",
+    },
+    "urls": {"entry_views", "views"},
     "templatetags.openrouter_auth": {"keys", "redirects"},
     "admin": {"services", "models"},
-    "checks": {"conf", "fields"},
+    "csp": {"conf"},
+    "checks": {"authorization", "conf", "csp", "fields"},
+    "doctor": {"checks", "conf", "exceptions", "keys", "models"},
     "apps": {"checks"},
+    "testing.facts": {"fields"},
+    "testing.users": {"testing.facts", "key_info", "keys", "models"},
+    "testing.provider": {"testing.facts", "testing.sdk_calls", "conf"},
+    "testing.sdk_calls": set(),
+    "testing.flow": {"testing.facts"},
+    "testing.leaks": {"testing.facts", "conf", "exceptions", "keys"},
+    "testing.cases": {"testing.facts", "testing.leaks", "testing.provider"},
+    "testing.__init__": {
+        "testing.cases",
+        "testing.facts",
+        "testing.flow",
+        "testing.leaks",
+        "testing.users",
+    },
+    "pytest_plugin": {"testing"},
 }
 FOREIGN = {
-    "requests": {"client"},
-    "urllib3": {"client", "transport"},
+    # The provider of the tests plays their errors.
+    "requests": {"client", "testing.provider", "testing.sdk_calls"},
+    "urllib3": {"client", "transport", "testing.provider"},
+    "responses": {"testing.provider"},
+    "pytest": {"pytest_plugin"},
+    "celery": {"contrib.celery"},
+    "openai": {"openai_client"},
+    "openrouter": {"openrouter_client"},
+    "httpx": {"openrouter_client"},
     "fernet_fields": {"fields"},
     "cryptography": {"fields"},
     "django.conf": {"conf"},
@@ -64,7 +128,12 @@ FOREIGN = {
 
 def modules() -> dict[str, ast.Module]:
     """Every module of the core by its dotted name: without migrations and sandbox."""
-    paths = [*ROOT.glob("*.py"), *ROOT.glob("templatetags/openrouter_auth.py")]
+    paths = [
+        *ROOT.glob("*.py"),
+        *ROOT.glob("templatetags/openrouter_auth.py"),
+        *ROOT.glob("contrib/celery.py"),
+        *ROOT.glob("testing/*.py"),
+    ]
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
         for path in paths
@@ -91,6 +160,13 @@ def imports(tree: ast.Module) -> set[str]:
     return found
 
 
+def absolute(imported: str, name: str) -> str:
+    """The module behind a relative import, as in ``LAYERS``; below a package only the package."""
+    module = imported.lstrip(".")
+    folder = name.split(".")[: len(module) - len(imported)]
+    return ".".join([*folder, module.split(".")[0]])
+
+
 def test_every_module_has_its_place():
     """A new module is given a layer before it is written."""
     assert set(modules()) == set(LAYERS)
@@ -100,7 +176,7 @@ def test_every_module_has_its_place():
 def test_no_upward_import(name):
     """Modules import from the layers below them only."""
     ours = {
-        imported.lstrip(".").split(".")[0] or "__init__"
+        absolute(imported, name)
         for imported in imports(modules()[name])
         if imported.startswith(".")
     }
@@ -130,26 +206,43 @@ def test_sandbox_knows_only_pkce():
 
 
 def test_only_services_write_rows():
-    """Rows are written by four modules alone, so that writes keep their promises."""
+    """Rows are written by seven modules alone, so that writes keep their promises.
+
+    And by ``testing.users``, for tests that need a row without the flow that makes it;
+    ``tests/test_testing.py`` compares its rows with those of the flow.
+    """
     writes = {"save", "create", "update", "delete", "bulk_create", "bulk_update"}
+    writes |= {"execute", "executemany"}  # SQL
     for name, tree in modules().items():
-        if name in {"services", "attempts", "keys", "storing"}:
+        if name in {
+            "services",
+            "attempts",
+            "checking",
+            "keys",
+            "pruning",
+            "rotation",
+            "storing",
+            "testing.users",
+        }:
             continue
         calls = {
             node.func.attr
             for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            # Sets and dicts have an update() too: only a queryset's takes names.
+            and (node.func.attr != "update" or node.keywords)
         }
-        # Sets and dicts have an update() too: only a queryset's would be preceded by a manager.
-        assert not (calls & (writes - {"update"})), name
+        assert not (calls & writes), name
 
 
 def test_setting_up_imports_no_network_library():
-    """Loading the app costs no import of ``requests``: it is imported when it is used."""
+    """Loading the app costs no import of ``requests`` or an SDK: they come when they are used."""
+    libraries = ("requests", "urllib3", "httpx", "httpx2", "openai", "openrouter")
     script = (
         "import django, sys; django.setup(); from django.contrib import admin;"
-        "import django_openrouter_auth.urls;"
-        "print([name for name in ('requests', 'urllib3') if name in sys.modules])"
+        "import django_openrouter_auth.urls, django_openrouter_auth.shortcuts;"
+        f"print([name for name in {libraries} if name in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
@@ -165,6 +258,16 @@ def test_public_names():
     """What sites import is where the documentation says."""
     from django_openrouter_auth import exceptions, shortcuts
 
-    assert {"get_api_key", "aget_api_key", "get_session"} == set(shortcuts.__all__)
+    assert set(shortcuts.__all__) == {
+        "get_api_key",
+        "aget_api_key",
+        "resolve_api_key",
+        "aresolve_api_key",
+        "get_session",
+        "get_openai_client",
+        "aget_openai_client",
+        "get_openrouter_client",
+        "aget_openrouter_client",
+    }
     for name in ("NotConnected", "KeyRejected", "KeyUnreadable"):
         assert issubclass(getattr(exceptions, name), exceptions.OpenRouterAuthError)

@@ -283,8 +283,8 @@ def test_debug_shows_no_technical_page(browser, standin, leaks, settings, monkey
         "django_openrouter_auth.fields.SealedKey.reveal",
         "django_openrouter_auth.models.OpenRouterKey.derive",
         "django_openrouter_auth.services.complete",
-        "django_openrouter_auth.views._known_browser",
-        "django_openrouter_auth.views._success",
+        "django_openrouter_auth.views.known_browser",
+        "django_openrouter_auth.views.tell_connected",
     ],
 )
 def test_failures_inside_reach_nobody(browser, standin, leaks, monkeypatch, target):

@@ -54,7 +54,7 @@ def test_makefile_has_the_two_commands():
 
 
 @pytest.mark.parametrize("block", [SANDBOX, CSP, APP])
-def test_settings_blocks(settings, block):
+def test_settings_blocks(settings, block, db):
     """The blocks for settings raise no complaint of the checks."""
     names = run(block, INSTALLED_APPS=[])
     for name, value in names.items():
@@ -64,7 +64,7 @@ def test_settings_blocks(settings, block):
     assert [message for message in run_checks() if "openrouter" in str(message.id)] == []
 
 
-def test_going_live_block(settings, monkeypatch):
+def test_going_live_block(settings, monkeypatch, db):
     """The block for going live silences even the checks for deployment."""
     monkeypatch.setenv("OPENROUTER_ENCRYPTION_KEY", "x" * 43)
     del settings.FERNET_KEYS
@@ -72,6 +72,7 @@ def test_going_live_block(settings, monkeypatch):
     names = run(LIVE)
     settings.OPENROUTER_AUTH_SITE_URL = names["OPENROUTER_AUTH_SITE_URL"]
     settings.FERNET_KEYS = names["FERNET_KEYS"]
+    settings.SESSION_COOKIE_SECURE = names["SESSION_COOKIE_SECURE"]
     found = run_checks(include_deployment_checks=True)
     assert [message for message in found if "openrouter" in str(message.id)] == []
 
@@ -91,8 +92,11 @@ def test_button_block(db):
     assert "style.css" in html
 
 
-def test_view_block(browser, user, connected, openrouter, settings):
-    """The example view shows what OpenRouter answers, survives a bad day, and leads to connect."""
+def test_view_block(browser, connected, openrouter, settings):
+    """The example view shows what OpenRouter answers, survives a bad day, and leads to connect.
+
+    It does so for a user without a key, and for one whose key OpenRouter rejects during the call.
+    """
     haiku = run(VIEW)["haiku"]
     patterns = [*run(URLS, urlpatterns=[])["urlpatterns"], path("haiku/", haiku)]
     settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": patterns})
@@ -101,10 +105,11 @@ def test_view_block(browser, user, connected, openrouter, settings):
     assert browser.get("/haiku/").content == b"keys"
     openrouter.mock.upsert("POST", url, status=502, body="<html>")
     assert browser.get("/haiku/").status_code == 503
-    request = RequestFactory().get("/haiku/")
-    request.user = user
+    openrouter.forgets()
+    openrouter.mock.upsert("POST", url, status=401)
+    assert browser.get("/haiku/")["Location"] == "/openrouter/connect/?next=%2Fhaiku%2F"
     connected.delete()
-    assert haiku(request)["Location"] == "/openrouter/connect/?next=%2Fhaiku%2F"
+    assert browser.get("/haiku/")["Location"] == "/openrouter/connect/?next=%2Fhaiku%2F"
 
 
 def test_settings_table_names_every_setting():

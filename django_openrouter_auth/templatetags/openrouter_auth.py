@@ -1,4 +1,4 @@
-"""``{% load openrouter_auth %}``: the button, its stylesheet, and a question for ``{% if %}``."""
+"""``{% load openrouter_auth %}``: button, card, stylesheet, and a question for ``{% if %}``."""
 
 from typing import Any
 
@@ -42,9 +42,7 @@ def openrouter_button(
         size: ``sm``, ``default``, ``lg`` or ``xl``.
         css_class: more classes for the button.
     """
-    # A site may do without context processors: render() hands the request over all the same.
-    request: HttpRequest | None = context.get("request") or getattr(context, "request", None)
-    user = getattr(request, "user", None) or context.get("user")
+    request, user = _visit(context)
     page = safe_next(str(next))
     key = _key_of(user)
     own: dict[str, Any] = {
@@ -65,12 +63,22 @@ def openrouter_button(
             own["url"] = redirect_to_login(with_next(own["url"], page)).url
         elif request is not None:
             own["csrf_token"] = get_token(request)
-    # A context of its own keeps escaping on inside {% autoescape off %}.
-    current: Any = context.template
-    html: SafeString = current.engine.get_template("openrouter_auth/button.html").render(
-        Context(own)
-    )
-    return html
+    return _render(context, "openrouter_auth/button.html", own)
+
+
+@register.simple_tag(takes_context=True)
+def openrouter_card(
+    context: Context,
+    next: str = "",  # as in the button
+) -> SafeString:
+    """Show the state of the connection, what the key has used and may use, and what to do.
+
+    Args:
+        next: a path of this site to return to after connecting; anything else is left out.
+    """
+    key = _key_of(_visit(context)[1])
+    button = openrouter_button(context, next=next)
+    return _render(context, "openrouter_auth/card.html", {"key": key, "button": button})
 
 
 @register.simple_tag
@@ -84,6 +92,20 @@ def has_openrouter_key(user: AbstractBaseUser | AnonymousUser | None) -> bool:
     """Return whether a user has a key that can be used."""
     key = _key_of(user)
     return key is not None and key.is_usable
+
+
+def _visit(context: Context) -> tuple[HttpRequest | None, Any]:
+    """Return the request, where there is one, and the visitor."""
+    # A site may do without context processors: render() hands the request over all the same.
+    request: HttpRequest | None = context.get("request") or getattr(context, "request", None)
+    return request, getattr(request, "user", None) or context.get("user")
+
+
+def _render(context: Context, template: str, own: dict[str, Any]) -> SafeString:
+    """Render a template in a context of its own, with escaping on in {% autoescape off %} too."""
+    current: Any = context.template
+    html: SafeString = current.engine.get_template(template).render(Context(own))
+    return html
 
 
 def _key_of(user: Any) -> ShownKey | None:

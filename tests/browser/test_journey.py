@@ -35,6 +35,16 @@ def test_without_javascript(site, visit):
     assert visitor.sees("You said: “Good morning!”.")
 
 
+def test_other_ways_in(site, visit):
+    """Connect with a code that OpenRouter shows, check the key, and paste another one."""
+    visitor = visit(site)
+    visitor.page.goto("/sign-in/?next=/openrouter/connect/")
+    sign_in(visitor)
+    enter_codes(visitor)
+    check(visitor)
+    paste_keys(visitor)
+
+
 @pytest.mark.parametrize(("same_site", "bounces"), [("Lax", 0), ("Strict", 1)])
 def test_openrouter_on_another_site(serve_across_sites, visit, same_site, bounces):
     """Coming back from another site, with a session cookie that may or may not come along.
@@ -174,6 +184,75 @@ def lose_the_key(visitor, key):
     assert page.get_by_label("Your message").input_value() == "Is anybody there?"
     visitor.click("Send")
     assert visitor.sees("You said: “Is anybody there?”.")
+
+
+def enter_codes(visitor):
+    """Enter a wrong code, be told so, and then the one that OpenRouter shows in another tab."""
+    page = visitor.page
+    visitor.click("Enter a code instead", role="link")
+    visitor.photograph("code")
+    page.get_by_label("Code").fill("wrong")
+    visitor.click("Connect", exact=True)
+    assert visitor.sees("OpenRouter did not accept this code.")
+    visitor.photograph("code-refused")
+    with visitor.context.expect_page() as opened:
+        visitor.click("Open OpenRouter and allow access", role="link")
+    code = read_code(opened.value)
+    page.get_by_label("Code").fill(f" {code} ")
+    visitor.click("Connect", exact=True)
+    assert page.url.endswith("/openrouter/")
+    assert visitor.sees(CONNECTED)
+    visitor.photograph("connected-by-code")
+
+
+def read_code(tab):
+    """Allow access in another tab, and return the code that it shows."""
+    if tab.get_by_role("button", name="Continue").count():
+        tab.get_by_role("button", name="Continue").click()
+    tab.get_by_role("button", name="Authorize").click()
+    code = tab.get_by_label("Authorization code").input_value()
+    tab.close()
+    return code
+
+
+def check(visitor):
+    """Check the key, and once more too early."""
+    visitor.click("Check now")
+    assert visitor.sees("OpenRouter accepts your key.")
+    visitor.click("Check now")
+    assert visitor.sees("This key was checked a moment ago")
+    visitor.photograph("checked-twice")
+
+
+def paste_keys(visitor):
+    """Paste a key that does not exist, and then one that does."""
+    page = visitor.page
+    page.goto("/openrouter/connect/")
+    visitor.click("Use a key that you already have", role="link")
+    visitor.photograph("key")
+    page.get_by_label("API key").fill("sk-or-v1-" + "0" * 64)
+    visitor.click("Check and save")
+    assert visitor.sees("OpenRouter does not accept this key, so it was not saved")
+    visitor.photograph("key-refused")
+    api_key = mint(visitor)
+    page.get_by_label("API key").fill(api_key)
+    visitor.click("Check and save")
+    assert visitor.sees("Your previous key is no longer used here")
+    assert shown_key(visitor) == f"{api_key[:12]}...{api_key[-3:]}"
+    visitor.photograph("connected-by-key")
+
+
+def mint(visitor):
+    """Return a new key of the user at the sandbox, which no site has."""
+    sandbox = "/openrouter-sandbox"
+    tab = visitor.context.new_page()
+    tab.goto(f"{sandbox}/auth?code_challenge={'v' * 43}&code_challenge_method=plain")
+    exchange = {
+        "code": read_code(tab),
+        "code_verifier": "v" * 43,
+        "code_challenge_method": "plain",
+    }
+    return visitor.page.request.post(f"{sandbox}/api/v1/auth/keys", data=exchange).json()["key"]
 
 
 def disconnect(visitor):

@@ -50,9 +50,9 @@ class Visitor:
         assert "code" not in parse_qs(urlsplit(self.page.url).query), self.page.url
         return text in self.page.locator("main").inner_text()
 
-    def click(self, name, role="button"):
+    def click(self, name, role="button", *, exact=False):
         """Click the control of that name, not in the header, and wait for the page it leads to."""
-        self.page.locator("main").get_by_role(role, name=name).click()
+        self.page.locator("main").get_by_role(role, name=name, exact=exact).click()
         self.page.wait_for_load_state()
 
     def photograph(self, name):

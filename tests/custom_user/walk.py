@@ -8,19 +8,18 @@ from django.contrib.auth import get_user_model  # noqa: E402 - after the set-up
 from django.core.management import call_command  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
-from responses import RequestsMock  # noqa: E402
 
 from django_openrouter_auth.models import OpenRouterKey  # noqa: E402
 from django_openrouter_auth.shortcuts import get_api_key  # noqa: E402
-from tests.connecting import CODE, HINT, KEY, OpenRouter, start  # noqa: E402
+from django_openrouter_auth.testing import openrouter  # noqa: E402
+from tests.connecting import CODE, HINT, KEY, start  # noqa: E402
 
 setup_test_environment()
 call_command("migrate", run_syncdb=True, verbosity=0)
 member = get_user_model().objects.create(email="ann@example.org", is_staff=True, is_superuser=True)
 browser = Client()
 browser.force_login(member)
-with RequestsMock() as mock:
-    OpenRouter(mock).grants()
+with openrouter():
     browser.get(start(browser).path, {"code": CODE})
 assert get_api_key(member) == KEY
 assert get_api_key(get_user_model().objects.get()) == KEY

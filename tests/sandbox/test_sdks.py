@@ -6,9 +6,14 @@ from urllib.parse import urlsplit
 import openai
 import openrouter
 import pytest
+from django.contrib.auth import get_user_model
+from django.utils import timezone
 from openrouter import errors
 
+from django_openrouter_auth.exceptions import KeyRejected
+from django_openrouter_auth.models import OpenRouterKey
 from django_openrouter_auth.sandbox.models import SandboxCode, SandboxKey, SandboxRequest
+from django_openrouter_auth.shortcuts import get_openai_client, get_openrouter_client
 
 from . import ACCOUNT, CHALLENGE, VERIFIER
 
@@ -142,6 +147,54 @@ def test_openai_understands_a_spent_limit(openai_client, turn):
     turn(chat_fault="cap_spent")
     with pytest.raises(openai.PermissionDeniedError, match="Key limit exceeded"):
         openai_client.chat.completions.create(model=MODEL, messages=MESSAGES)
+
+
+@pytest.fixture
+def connected_user(api_url, key, settings, pools):
+    """A user whose key the sandbox knows, on a site that takes the sandbox for OpenRouter."""
+    settings.OPENROUTER_AUTH_API_URL = api_url
+    user = get_user_model().objects.create_user("ann")
+    OpenRouterKey.objects.create(
+        user=user, connected_at=timezone.now(), **OpenRouterKey.derive(user.pk, key)
+    )
+    return user
+
+
+def test_our_clients_stream(connected_user):
+    """The clients that a site gets for a user stream, by either SDK."""
+    with get_openai_client(connected_user) as client:
+        chunks = client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+        assert "Hello" in "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    with (
+        get_openrouter_client(connected_user) as client,
+        client.chat.send(model=MODEL, messages=MESSAGES, stream=True) as events,
+    ):
+        assert "Hello" in "".join(event.choices[0].delta.content or "" for event in events)
+
+
+@pytest.mark.parametrize("fault", ["cap_spent", "no_credit"])
+def test_our_clients_leave_a_spent_limit_to_the_sdk(connected_user, turn, fault):
+    """A spent limit is no dead key."""
+    turn(chat_fault=fault)
+    with (
+        get_openai_client(connected_user) as client,
+        pytest.raises(openai.APIStatusError),
+    ):
+        client.chat.completions.create(model=MODEL, messages=MESSAGES)
+    assert OpenRouterKey.objects.get().status == "active"
+
+
+def test_our_clients_notice_a_deleted_key(connected_user):
+    """A key that was deleted at OpenRouter is rejected, once for all."""
+    first, second = get_openai_client(connected_user), get_openrouter_client(connected_user)
+    SandboxKey.objects.all().delete()
+    with pytest.raises(KeyRejected):
+        first.chat.completions.create(model=MODEL, messages=MESSAGES)
+    with pytest.raises(KeyRejected):
+        second.chat.send(model=MODEL, messages=MESSAGES)
+    with pytest.raises(KeyRejected):
+        get_openai_client(connected_user)
+    assert OpenRouterKey.objects.get().status == "rejected"
 
 
 @pytest.mark.parametrize(("fault", "keys"), [("cut_before", 0), ("cut_after", 1)])

@@ -1,0 +1,145 @@
+"""Finishing an attempt that was claimed: obtain a key, store it, write down how that ended."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.views.decorators.debug import sensitive_variables
+
+from .announcements import announce_connected, announce_failed
+from .attempts import end_attempt, release_attempt, require_age
+from .checking import ask
+from .exceptions import (
+    AttemptInterrupted,
+    EnteredCodeRejected,
+    ExchangeRejected,
+    KeyRefusedAtConnect,
+    KeyRejected,
+    KeyUnreadable,
+    ManagementKey,
+    OpenRouterAuthError,
+    PastedKeyRejected,
+)
+from .keys import forget_shown_key, open_connection
+from .models import ConnectAttempt, OpenRouterKey
+from .storing import store_key, stored_hash
+
+logger = logging.getLogger("django_openrouter_auth")
+
+FIRST_CHECK_PATIENCE = 5
+SOURCES = {
+    ConnectAttempt.Mode.CALLBACK: OpenRouterKey.Source.OAUTH,
+    ConnectAttempt.Mode.CODE: OpenRouterKey.Source.CODE,
+}
+
+
+@dataclass(frozen=True)
+class Connected:
+    """What a finished attempt came to.
+
+    Attributes:
+        next_url: where the user wanted to go, or an empty string.
+        is_new: whether this request made the connection, rather than an earlier one.
+        is_checked: whether OpenRouter confirmed the key.
+        replaced_hash: fingerprint of the key that was stored before, or ``None``.
+    """
+
+    next_url: str
+    is_new: bool
+    is_checked: bool = True
+    replaced_hash: str | None = None
+
+
+@sensitive_variables()
+def finish_attempt(
+    attempt: ConnectAttempt, user: AbstractBaseUser, obtain: Callable[[], Connected]
+) -> Connected:
+    """Obtain a key for an attempt that was claimed, and write down how that ended."""
+    failure: OpenRouterAuthError
+    unexpected = ""
+    try:
+        require_age(attempt)
+        connected = obtain()
+    except OpenRouterAuthError as error:
+        failure = error
+    # The promise is that nothing at all leaves here unhandled: Django's report of an unhandled
+    # exception would hold the request, and so the code.
+    except Exception as error:  # noqa: BLE001 - as said
+        unexpected = type(error).__name__
+        failure = OpenRouterAuthError(stage="callback", outcome_unknown=True)
+    else:
+        forget_shown_key(user)
+        announce_connected(user, replaced=connected.replaced_hash is not None)
+        return connected
+    if isinstance(failure, ExchangeRejected) and attempt.mode == ConnectAttempt.Mode.CODE:
+        failure = EnteredCodeRejected(stage=failure.stage, status_code=failure.status_code)
+    logger.log(
+        logging.INFO if failure.level == "info" else logging.WARNING,
+        "openrouter connect failed: code=%s stage=%s status=%s user=%s%s",
+        failure.code,
+        failure.stage,
+        failure.status_code,
+        attempt.user_id,
+        f" unexpected={unexpected}" if unexpected else "",
+    )
+    failure.next_url = attempt.next_url
+    if not (isinstance(failure, EnteredCodeRejected) and release_attempt(attempt)):
+        end_attempt(attempt, failure)
+        announce_failed(user, failure.code)
+    raise failure.with_traceback(None)
+
+
+@sensitive_variables()
+def exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Connected:
+    """Exchange a code for a key, have the key checked, and store it."""
+    method = attempt.method or None
+    verifier = _reveal_verifier(attempt) if method else None
+    with open_connection() as connection:
+        exchanged = connection.exchange_code(code, verifier, method)
+        is_refused, info = False, None
+        try:
+            info = connection.read_key(exchanged.api_key, patience=FIRST_CHECK_PATIENCE)
+        except KeyRejected:
+            is_refused = True
+        # The code is spent and the key exists: whatever went wrong here must not lose it.
+        except Exception as error:  # noqa: BLE001 - as said
+            logger.info("openrouter new key not checked: %s user=%s", type(error).__name__, user.pk)
+    if is_refused:
+        raise KeyRefusedAtConnect(stage="status", outcome_unknown=True)
+    if info is not None and info.is_management_key:
+        raise ManagementKey(stage="status", outcome_unknown=True)
+    replaced = store_key(
+        attempt,
+        user,
+        exchanged.api_key,
+        info,
+        source=SOURCES[attempt.mode],
+        openrouter_user_id=exchanged.openrouter_user_id,
+    )
+    return Connected(attempt.next_url, True, info is not None, replaced)
+
+
+@sensitive_variables()
+def verify_and_store(attempt: Any, user: AbstractBaseUser, api_key: str, source: str) -> Connected:
+    """Store a key that was pasted, if OpenRouter accepts it."""
+    attempt.stored_key_hash = stored_hash(user)
+    answer = ask(api_key)
+    if isinstance(answer, KeyRejected):
+        raise PastedKeyRejected(stage="status", status_code=answer.status_code)
+    if isinstance(answer, OpenRouterAuthError):
+        raise answer
+    replaced = store_key(attempt, user, api_key, answer, source=source)
+    return Connected("", True, True, replaced)
+
+
+def _reveal_verifier(attempt: Any) -> str:
+    try:
+        verifier: str = attempt.code_verifier.reveal()
+    except KeyUnreadable:
+        verifier = ""
+    if not verifier:
+        # The encryption key was taken away while the user was at OpenRouter.
+        raise AttemptInterrupted(stage="callback")
+    return verifier
