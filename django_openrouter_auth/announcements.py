@@ -25,7 +25,7 @@ def announce_disconnected(user: AbstractBaseUser, key_hash: str) -> None:
     _announce(key_disconnected, user=user, key_hash=key_hash)
 
 
-def announce_rejected(pk: object) -> None:
+def announce_rejected(pk: int) -> None:
     """Tell that OpenRouter no longer accepts the key of a row."""
     if key_rejected.has_listeners(OpenRouterKey):
         key = key_rows().defer("secret").select_related("user").filter(pk=pk).first()

@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.clickjacking import xframe_options_deny
 
 from .attempts import CONNECTED
@@ -24,6 +25,7 @@ P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 JSON_TYPES = ("application/json", "application/problem+json")
+LEFTOVER = _lazy("A key that nobody uses may now be in your OpenRouter account; you can delete it.")
 LEVELS = {"info": constants.INFO, "warning": constants.WARNING, "error": constants.ERROR}
 
 
@@ -67,6 +69,8 @@ def _refuse_method(methods: tuple[str, ...], *, as_json: bool) -> HttpResponse:
 
 def prefers_json(request: HttpRequest) -> bool:
     """Return whether the client would rather have JSON than a page."""
+    if request.content_type == "application/json":
+        return True
     # Nearly every request is a browser's, and ranking its preferences is slow.
     if "json" not in request.headers.get("Accept", ""):
         return False
@@ -76,7 +80,11 @@ def prefers_json(request: HttpRequest) -> bool:
 
 def problem(error: OpenRouterAuthError) -> JsonResponse:
     """Return an error as problem details."""
-    response = problem_details(error.http_status, error.code, str(error))
+    detail, members = str(error), {"recovery": error.recovery}
+    if error.outcome_unknown:
+        detail = f"{detail} {LEFTOVER}"
+        members["openrouter_keys"] = keys_page()
+    response = problem_details(error.http_status, error.code, detail, **members)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
     return response
@@ -98,6 +106,11 @@ def problem_details(status: int, code: str, detail: str, **members: str) -> Json
     return JsonResponse(body, status=status, content_type="application/problem+json")
 
 
+def keys_page() -> str:
+    """Return the page of OpenRouter with all keys of whoever looks at it."""
+    return f"{app_settings.web_url}/settings/keys"
+
+
 def tell_error(request: HttpRequest, error: OpenRouterAuthError) -> None:
     """Tell a person what went wrong and, where a key may be left over, what to do about it."""
     text = str(error)
@@ -105,8 +118,8 @@ def tell_error(request: HttpRequest, error: OpenRouterAuthError) -> None:
         text = format_html(
             '{} {} <a href="{}">{}</a>',
             text,
-            _("A key that nobody uses may now be in your OpenRouter account; you can delete it."),
-            f"{app_settings.web_url}/settings/keys",
+            LEFTOVER,
+            keys_page(),
             _("Open your OpenRouter keys"),
         )
     tell(request, LEVELS[error.level], text, error.code)
@@ -141,7 +154,10 @@ def tell_connected(request: HttpRequest, connected: Connected) -> None:
         text = format_html(
             '{} {} <a href="{}">{}</a>',
             text,
-            _("Your previous key is no longer used here, but it still works until you delete it."),
+            _(
+                "Your previous key is no longer used here. If it still exists at OpenRouter, it "
+                "works until you delete it there."
+            ),
             key_settings_url(connected.replaced_hash),
             _("Open the previous key at OpenRouter"),
         )

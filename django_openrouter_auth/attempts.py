@@ -173,8 +173,10 @@ def find_code_attempt(user: AbstractBaseUser, browser: str | None) -> Any:
         AttemptUsed: the attempt has already ended.
         UserMismatch: another user started it in this browser.
     """
-    attempt = _code_attempts(browser).first() if browser else None
-    if attempt is None:
+    attempts = _code_attempts(browser or "")
+    # What can still be finished comes first: it is what the page shows.
+    attempt = attempts.filter(claimed_at=None).first() or attempts.first()
+    if attempt is None or browser is None:
         raise StateUnknown(stage="callback")
     if attempt.user_id != user.pk:
         raise UserMismatch(stage="callback")
@@ -192,7 +194,7 @@ def claim_attempt(attempt: ConnectAttempt) -> None:
         AttemptInProgress: another request was faster.
         StateUnknown: the attempt has just been dropped.
     """
-    free = attempt_rows().filter(pk=attempt.pk, claimed_at=None)
+    free = attempt_rows().filter(pk=attempt.pk, claimed_at=None, tries__lt=CODE_TRIES)
     spent = {} if attempt.mode == ConnectAttempt.Mode.CODE else {"code_verifier": None}
     if free.update(claimed_at=timezone.now(), **spent):
         return
@@ -203,12 +205,9 @@ def claim_attempt(attempt: ConnectAttempt) -> None:
 
 def release_attempt(attempt: ConnectAttempt) -> bool:
     """Let another code be entered after one was refused, five in all; return whether it may."""
-    tries = attempt.tries + 1
     mine = attempt_rows().filter(pk=attempt.pk, outcome="")
-    if tries >= CODE_TRIES:
-        mine.update(tries=tries)
-        return False
-    return bool(mine.update(tries=tries, claimed_at=None))
+    mine.update(tries=F("tries") + 1)
+    return bool(mine.filter(tries__lt=CODE_TRIES).update(claimed_at=None))
 
 
 def require_age(attempt: ConnectAttempt) -> None:

@@ -29,6 +29,7 @@ from .pkce import make_code_challenge, make_code_verifier
 
 # A setting must neither send the user to another callback nor weaken the challenge.
 OWN_PARAMETERS = ("callback_url", "code_challenge", "code_challenge_method", "state")
+LONGEST_LABEL = 100
 CODE = re.compile(r"[\x21-\x7e]{1,512}")
 QUOTES = "\"'`"
 KEY_PREFIX = "sk-or-"

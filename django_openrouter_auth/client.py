@@ -1,7 +1,7 @@
-"""HTTP to OpenRouter: the token exchange, ``GET /key``, and a session for using a key.
+"""HTTP to OpenRouter: the token exchange and ``GET /key``.
 
-This is the one module that knows ``requests``, so everything that bends it to our promises is
-here: what is sent along, where a key may go, and what an answer means.
+What bends ``requests`` to our promises is here and in ``session.py``: what is sent along, where a
+key may go, and what an answer means.
 
 Source: OpenRouter's OAuth PKCE guide and its API reference (``/auth/keys``, ``/key``).
 """
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from django.views.decorators.debug import sensitive_variables
 from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from requests.auth import AuthBase
 
@@ -61,7 +60,6 @@ HEADERS = {
 }
 EXCHANGE = "exchange"
 STATUS = "status"
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 @dataclass(frozen=True)
@@ -125,12 +123,12 @@ class BearerAuth(AuthBase):
         return "BearerAuth(<hidden>)"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if _is_ours(request.url or ""):
+        if is_ours(request.url or ""):
             request.headers["Authorization"] = self._authorization()
         return request
 
 
-def _is_ours(url: str) -> bool:
+def is_ours(url: str) -> bool:
     """Return whether a URL has the origin of ``OPENROUTER_AUTH_API_URL``."""
     try:
         return _origin(url) == _origin(app_settings.API_URL)
@@ -144,14 +142,10 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or default
 
 
-def _forget_cookies(session: requests.Session) -> None:
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-
-
 _per_thread = threading.local()
 
 
-def _of_this_thread(make: Callable[[], T]) -> T:
+def of_this_thread(make: Callable[[], T]) -> T:
     """Return this thread's own object of a kind, made when it is first asked for."""
     if getattr(_per_thread, "process", None) != os.getpid():
         # After a fork the connections belong to the parent: two processes would mix answers up.
@@ -295,7 +289,7 @@ class OpenRouterConnection:
 
 def _environment(url: str) -> dict[str, Any]:
     """Return what the environment says about proxies and trusted certificates."""
-    session = _of_this_thread(requests.Session)
+    session = of_this_thread(requests.Session)
     settings = session.merge_environment_settings(url, {}, None, None, None)
     return {name: settings[name] for name in ("proxies", "verify")}
 
@@ -361,7 +355,10 @@ def _meaning_of(response: requests.Response, stage: str) -> OpenRouterAuthError:
         )
     if status == 408 or 500 <= status <= 599:
         return ProviderUnavailable(
-            stage=stage, status_code=status, outcome_unknown=stage == EXCHANGE
+            stage=stage,
+            status_code=status,
+            retry_after=_seconds(response.headers.get("Retry-After", "")),
+            outcome_unknown=stage == EXCHANGE,
         )
     if stage == STATUS and status == 401:
         return KeyRejected(stage=stage, status_code=status)
@@ -395,90 +392,11 @@ def _is_small(length: str) -> bool:
 
 
 def _seconds(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else None
-
-
-# Using a key
-
-
-class OpenRouterSession(requests.Session):
-    """A ``requests.Session`` below ``OPENROUTER_AUTH_API_URL`` that carries one user's key.
-
-    Args:
-        api_key: the key; it goes to OpenRouter's origin and nowhere else.
-        confirm_rejection: asked after a 401; returns what to raise if OpenRouter really rejects
-            the key, else ``None``.
-    """
-
-    def __init__(
-        self, api_key: str, confirm_rejection: Callable[[], OpenRouterAuthError | None]
-    ) -> None:
-        super().__init__()
-        self.auth = BearerAuth(api_key)
-        self._confirm_rejection = confirm_rejection
-        self._rejection: OpenRouterAuthError | None = None
-        for scheme in ("https://", "http://"):
-            self.mount(scheme, _of_this_thread(OpenRouterAdapter))
-        self.headers["User-Agent"] = USER_AGENT
-        for name, value in app_settings.attribution_headers.items():
-            # requests would encode the text as latin-1, which most scripts do not fit into.
-            self.headers[name] = value.encode()
-        _forget_cookies(self)
-
-    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Resolve a path below the API; refuse a URL of another origin."""
-        base = app_settings.API_URL.rstrip("/")
-        url = str(request.url).lstrip()
-        if not SCHEME.match(url):
-            request.url = f"{base}/{url.lstrip('/')}"
-        prepared = super().prepare_request(request)
-        # Looked at now, because parsers of URLs disagree about what they were given.
-        if not _is_ours(prepared.url or ""):
-            raise requests.exceptions.InvalidURL("This session only talks to OpenRouter's API.")
-        return prepared
-
-    # Frames of requests and urllib3 hold the headers, and error reports show frames. Django's are
-    # told not to; for all others the frames are cut off and the header is taken away.
-    @sensitive_variables()
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send with the default time limits; raise ``KeyRejected`` once a 401 is confirmed."""
-        if self._rejection is not None:
-            raise self._rejection.with_traceback(None)
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = tuple(app_settings.TIMEOUT)
-        failure: requests.RequestException | None = None
-        try:
-            response = super().send(request, **kwargs)
-        except requests.RequestException as error:
-            failure = error
-        if failure is not None:
-            request.headers.pop("Authorization", None)
-            failure.args = (f"OpenRouter was not reached: {type(failure).__name__}",)
-            failure.__cause__ = failure.__context__ = None
-            raise failure.with_traceback(None)
-        if "charset" not in response.headers.get("Content-Type", ""):
-            # requests takes text without a charset for latin-1; OpenRouter's streams are UTF-8.
-            response.encoding = "utf-8"
-        if response.status_code == 401:
-            self._rejection = self._confirm_rejection()
-            if self._rejection is not None:
-                response.close()
-                raise self._rejection
-        return response
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Follow redirects inside OpenRouter's origin only: a prompt is nobody else's."""
-        try:
-            target = super().get_redirect_target(resp)
-            here = requests.compat.urljoin(resp.url, target or "")
-        except ValueError:
-            return None
-        return target if _is_ours(here) else None
-
-    def rebuild_auth(
-        self, prepared_request: requests.PreparedRequest, response: requests.Response
-    ) -> None:
-        """Keep the key on a redirect inside the origin; requests would ask a netrc file."""
-
-    def close(self) -> None:
-        """Leave the connections open: they belong to the thread, not to this session."""
+    """Return how long ``Retry-After`` asks to wait: it is a number of seconds or a date."""
+    if re.fullmatch(r"[0-9]{1,5}", text):
+        return int(text)
+    try:
+        left = round(parsedate_to_datetime(text[:64]).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+    return max(0, left) if left < 100_000 else None

@@ -83,7 +83,9 @@ def _is_label(value: object) -> bool:
 
 def _is_parameters(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(item, (str, int, float, Decimal, NoneType, Promise))
+        isinstance(name, str)
+        and isinstance(item, (str, int, float, Decimal, NoneType, Promise))
+        and not (isinstance(item, (float, Decimal)) and not math.isfinite(item))
         for name, item in value.items()
     )
 

@@ -38,8 +38,8 @@ def blocking_policies() -> list[Policy]:
     return [policy for policy in _policies() if not _lets_through(policy, target)]
 
 
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL, as ``form-action`` wants them."""
+def source_of(url: str) -> str:
+    """Return the source that lets ``form-action`` through to a URL: scheme, host and port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -102,7 +102,7 @@ def _is_this_site(target: SplitResult) -> bool:
     if app_settings.SITE_URL is None:
         # The sandbox of a developer, which the very same server serves.
         return target.hostname in LOOPBACK_HOSTS
-    return origin_of(app_settings.SITE_URL) == f"{target.scheme}://{target.netloc}"
+    return source_of(app_settings.SITE_URL) == f"{target.scheme}://{target.netloc}"
 
 
 def _fits_scheme(scheme: str, target: SplitResult) -> bool:

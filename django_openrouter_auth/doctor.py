@@ -18,7 +18,8 @@ from django.http.request import split_domain_port, validate_host
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
-from . import checks
+from . import checks, site_checks
+from .authorization import build_callback_url
 from .conf import app_settings, debug_is_on, declared_settings, site_setting
 from .exceptions import KeyUnreadable, OpenRouterAuthError, TLSError
 from .keys import key_rows, open_connection
@@ -27,6 +28,14 @@ from .models import OpenRouterKey
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 NEWEST_KEYS = 100
 CLOCK_NOTICE, CLOCK_LIMIT = 60, 300
+# Without a policy, which is None, the header is not sent at all.
+OPENER_POLICIES = (
+    None,
+    "same-origin",
+    "same-origin-allow-popups",
+    "noopener-allow-popups",
+    "unsafe-none",
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,7 @@ Examination = Callable[[], Finding]
 
 def callback_url() -> str:
     """Return the callback's URL as OpenRouter gets it, with STATE and maybe HOST to fill in."""
-    origin = app_settings.SITE_URL or "https://HOST"
-    return origin.rstrip("/") + reverse("openrouter_auth:callback", args=["STATE"])
+    return build_callback_url(app_settings.SITE_URL or "https://HOST", "STATE")
 
 
 def examine(*, offline: bool = False, all_keys: bool = False) -> Iterator[tuple[str, Finding]]:
@@ -68,25 +76,25 @@ def examine(*, offline: bool = False, all_keys: bool = False) -> Iterator[tuple[
         "address": examine_address,
         "proxy": examine_proxy,
         "allowed hosts": examine_allowed_hosts,
-        "middleware": lambda: summarize(checks.check_middleware),
+        "middleware": lambda: summarize(site_checks.check_middleware),
         "SameSite": examine_same_site,
         "session cookie": examine_session_cookie,
-        "form-action": lambda: summarize(checks.check_content_security_policy),
+        "form-action": lambda: summarize(site_checks.check_content_security_policy),
         "opener policy": examine_opener_policy,
         "provider": lambda: summarize(checks.check_provider),
-        "libraries": lambda: summarize(checks.check_libraries),
+        "libraries": lambda: summarize(site_checks.check_libraries),
         "deployment": examine_deployment,
         "migrations": examine_migrations,
         "stored keys": lambda: examine_stored_keys(limit),
     }
     for title, examination in examinations.items():
-        yield title, make(examination)
+        yield title, run_examination(examination)
     if not offline:
         yield from examine_openrouter()
 
 
-def make(examination: Examination) -> Finding:
-    """Make an examination; one that breaks is a finding, too."""
+def run_examination(examination: Examination) -> Finding:
+    """Return the finding of an examination; one that breaks is a finding, too."""
     try:
         return examination()
     # Only the type: the text of a foreign exception may hold a password of the database.
@@ -105,7 +113,7 @@ def summarize(*found: checks.Check) -> Finding:
         return Finding(OK, "in order.")
     level = FAILED if any(message.level >= ERROR for message in messages) else WARNING
     text = " ".join(f"{message.msg} ({message.id})" for message in messages)
-    hints = " ".join(message.hint for message in messages if message.hint)
+    hints = " ".join(dict.fromkeys(message.hint for message in messages if message.hint))
     return Finding(level, text, hints or "Correct what is named.")
 
 
@@ -114,7 +122,7 @@ def summarize(*found: checks.Check) -> Finding:
 
 def examine_urls() -> Finding:
     """Find out whether the pages of this app can be reached."""
-    said = summarize(checks.check_urls)
+    said = summarize(site_checks.check_urls, site_checks.check_targets)
     if said.level != OK:
         return said
     return Finding(OK, f"included at {reverse('openrouter_auth:manage')}.")
@@ -134,7 +142,8 @@ def examine_address() -> Finding:
             FAILED,
             "OPENROUTER_AUTH_SITE_URL is not set, and neither is SECURE_PROXY_SSL_HEADER: behind a "
             "proxy that ends TLS, Django takes every request for http, to which OpenRouter does "
-            "not return, so every click ends with insecure_callback.",
+            "not return, so every click ends with insecure_callback. (Only a server that tells "
+            "Django itself, as gunicorn does for a proxy beside it, gets around that.)",
             "Set OPENROUTER_AUTH_SITE_URL to the public https address of this site.",
         )
     said = summarize(checks.check_host)
@@ -216,7 +225,7 @@ def examine_allowed_hosts() -> Finding:
 
 def examine_same_site() -> Finding:
     """Find out whether the session cookie survives the return from OpenRouter."""
-    said = summarize(checks.check_cookies)
+    said = summarize(site_checks.check_cookies)
     if said.level != OK:
         return said
     if str(site_setting("SESSION_COOKIE_SAMESITE")).lower() == "strict":
@@ -256,8 +265,15 @@ def examine_session_cookie() -> Finding:
 
 
 def examine_opener_policy() -> Finding:
-    """Say that no Cross-Origin-Opener-Policy is in the way."""
-    return Finding(OK, "any works: the button changes the page and opens no window.")
+    """Find out whether browsers know the Cross-Origin-Opener-Policy; any they know works."""
+    if site_setting("SECURE_CROSS_ORIGIN_OPENER_POLICY") in OPENER_POLICIES:
+        return Finding(OK, "it works: the button changes the page and opens no window.")
+    return Finding(
+        WARNING,
+        "SECURE_CROSS_ORIGIN_OPENER_POLICY is no value that browsers know, so they ignore it. The "
+        "button works, but any page that opens this site in a window keeps a hold on it.",
+        'Set it to "same-origin", which works with the button.',
+    )
 
 
 def examine_deployment() -> Finding:
@@ -293,10 +309,10 @@ def examine_stored_keys(limit: int | None) -> Finding:
         total += 1
         unreadable += not _is_readable(key)
     if not unreadable:
-        return Finding(OK, f"{total} looked at, all can be read.")
+        return Finding(OK, f"{total:,} looked at, all can be read.")
     return Finding(
         FAILED,
-        f"{unreadable} of {total} that were looked at cannot be read: the encryption key is "
+        f"{unreadable:,} of {total:,} that were looked at cannot be read: the encryption key is "
         "missing, or the rows were damaged or belong to other users.",
         "Put the key that encrypted them back, at the end of FERNET_KEYS. If it is lost, their "
         "users connect again.",
@@ -318,9 +334,9 @@ def _is_readable(key: Any) -> bool:
 def examine_openrouter() -> Iterator[tuple[str, Finding]]:
     """Ask OpenRouter once; yield whether it can be used from here, and what the clock says."""
     dates: list[str] = []
-    yield "OpenRouter", make(lambda: _ask_openrouter(dates))
+    yield "OpenRouter", run_examination(lambda: _ask_openrouter(dates))
     if dates:
-        yield "clock", make(lambda: compare_clocks(dates[0], time.time()))
+        yield "clock", run_examination(lambda: compare_clocks(dates[0], time.time()))
 
 
 def _ask_openrouter(dates: list[str]) -> Finding:

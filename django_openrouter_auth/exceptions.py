@@ -4,6 +4,7 @@ No exception carries anything that came from OpenRouter or from the request: nei
 code, a verifier nor a response body. Text, ``repr``, ``args`` and pickle are safe to log.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.utils.functional import Promise
@@ -45,8 +46,8 @@ class OpenRouterAuthError(Exception):
         self.outcome_unknown = outcome_unknown
         #: A path of this site to which the user wanted to go, where an attempt was found.
         self.next_url = ""
-        #: Primary key and fingerprint of the stored key that this is a verdict about.
-        self.row: tuple[object, str] | None = None
+        #: Primary key, fingerprint and time of connecting of the key that this is a verdict about.
+        self.row: tuple[int, str, datetime] | None = None
 
     def __str__(self) -> str:
         return str(self.message)
@@ -63,6 +64,18 @@ class NotConnected(OpenRouterAuthError):
     level = "info"
     recovery = "connect"
     message = _("OpenRouter is not connected. Connect it to go on.")
+
+
+class KeyChanged(NotConnected):
+    """Raised when a key was replaced, deleted or checked anew while OpenRouter was asked."""
+
+    code = "key_changed"
+    http_status = 409
+    recovery = "none"
+    message = _(
+        "Your connection changed while the key was checked, so the result was dropped. What you "
+        "see is how it is now."
+    )
 
 
 class KeyRejected(OpenRouterAuthError):
@@ -328,6 +341,15 @@ class EnteredCodeRejected(ExchangeRejected):
     )
 
 
+class LastCodeRejected(ExchangeRejected):
+    """Raised when OpenRouter refused the fifth code that was entered for one attempt."""
+
+    message = _(
+        "OpenRouter did not accept this code either, and five tries are used up. Nothing was "
+        "saved. To go on, open the new link on this page and enter the code that it leads to."
+    )
+
+
 class RateLimited(ProviderError):
     """Raised when OpenRouter answered 429."""
 
@@ -335,8 +357,8 @@ class RateLimited(ProviderError):
     http_status = 429
     recovery = "later"
     message = _(
-        "OpenRouter is receiving too many requests right now. Nothing was changed. Please wait a "
-        "few minutes and try again."
+        "OpenRouter is receiving too many requests right now. Nothing was changed here. Please "
+        "wait a few minutes and try again."
     )
 
 
@@ -347,8 +369,8 @@ class ProviderUnavailable(ProviderError):
     http_status = 503
     recovery = "later"
     message = _(
-        "OpenRouter could not be reached or did not answer in time. Nothing was changed. Please "
-        "try again in a few minutes."
+        "OpenRouter could not be reached or did not answer in time. Nothing was changed here. "
+        "Please try again in a few minutes."
     )
 
 
@@ -359,8 +381,8 @@ class ProviderProtocol(ProviderError):
     http_status = 502
     recovery = "report"
     message = _(
-        "OpenRouter gave an answer that this site does not understand. Nothing was changed. If it "
-        "happens again, please tell the administrator of this site."
+        "OpenRouter gave an answer that this site does not understand. Nothing was changed here. "
+        "If it happens again, please tell the administrator of this site."
     )
 
 
@@ -372,11 +394,11 @@ class TLSError(ProviderError):
     recovery = "administrator"
     message = _(
         "This site could not be sure that it was talking to OpenRouter, so it stopped. Nothing "
-        "was changed. Please tell the administrator of this site."
+        "was changed here. Please tell the administrator of this site."
     )
 
 
-# Storing
+# A key that is not stored
 
 
 class ManagementKey(OpenRouterAuthError):
@@ -386,8 +408,8 @@ class ManagementKey(OpenRouterAuthError):
     http_status = 400
     recovery = "ordinary_key"
     message = _(
-        "This is a management key, which controls your whole OpenRouter account. This site does "
-        "not use it. Please connect with an ordinary key."
+        "This is a management key: it controls your whole OpenRouter account and cannot call "
+        "models. Please connect with an ordinary key."
     )
 
 
@@ -411,7 +433,17 @@ class PastedKeyRejected(KeyRejected):
     )
 
 
-class KeyRefusedAtConnect(KeyRejected):
+class PastedKeyNotStored(StorageFailed):
+    """Raised when a key that was pasted could not or may no longer be stored."""
+
+    recovery = "reenter"
+    message = _(
+        "This site did not save the key: saving failed, or you disconnected or your account "
+        "changed meanwhile. The key itself is as it was."
+    )
+
+
+class NewKeyRejected(KeyRejected):
     """Raised when a brand-new key fails its first check; an old connection stays as it is."""
 
     message = _(

@@ -10,18 +10,22 @@ from django.views.decorators.debug import sensitive_variables
 
 from .announcements import announce_connected, announce_failed
 from .attempts import end_attempt, release_attempt, require_age
-from .checking import ask
 from .exceptions import (
     AttemptInterrupted,
     EnteredCodeRejected,
     ExchangeRejected,
-    KeyRefusedAtConnect,
     KeyRejected,
     KeyUnreadable,
+    LastCodeRejected,
     ManagementKey,
+    NewKeyRejected,
     OpenRouterAuthError,
+    PastedKeyNotStored,
     PastedKeyRejected,
+    StorageFailed,
 )
+from .introspection import ask
+from .key_info import KeyInfo
 from .keys import forget_shown_key, open_connection
 from .models import ConnectAttempt, OpenRouterKey
 from .storing import store_key, stored_hash
@@ -59,6 +63,7 @@ def finish_attempt(
     """Obtain a key for an attempt that was claimed, and write down how that ended."""
     failure: OpenRouterAuthError
     unexpected = ""
+    is_pasted = attempt.mode == ConnectAttempt.Mode.PASTED
     try:
         require_age(attempt)
         connected = obtain()
@@ -68,13 +73,17 @@ def finish_attempt(
     # exception would hold the request, and so the code.
     except Exception as error:  # noqa: BLE001 - as said
         unexpected = type(error).__name__
-        failure = OpenRouterAuthError(stage="callback", outcome_unknown=True)
+        failure = OpenRouterAuthError(stage="callback", outcome_unknown=not is_pasted)
     else:
         forget_shown_key(user)
         announce_connected(user, replaced=connected.replaced_hash is not None)
         return connected
     if isinstance(failure, ExchangeRejected) and attempt.mode == ConnectAttempt.Mode.CODE:
-        failure = EnteredCodeRejected(stage=failure.stage, status_code=failure.status_code)
+        may_try_again = release_attempt(attempt)
+        refused = EnteredCodeRejected if may_try_again else LastCodeRejected
+        failure = refused(stage=failure.stage, status_code=failure.status_code)
+    if isinstance(failure, StorageFailed) and is_pasted:
+        failure = PastedKeyNotStored(stage=failure.stage)
     logger.log(
         logging.INFO if failure.level == "info" else logging.WARNING,
         "openrouter connect failed: code=%s stage=%s status=%s user=%s%s",
@@ -85,7 +94,7 @@ def finish_attempt(
         f" unexpected={unexpected}" if unexpected else "",
     )
     failure.next_url = attempt.next_url
-    if not (isinstance(failure, EnteredCodeRejected) and release_attempt(attempt)):
+    if not isinstance(failure, EnteredCodeRejected):
         end_attempt(attempt, failure)
         announce_failed(user, failure.code)
     raise failure.with_traceback(None)
@@ -98,40 +107,46 @@ def exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Conne
     verifier = _reveal_verifier(attempt) if method else None
     with open_connection() as connection:
         exchanged = connection.exchange_code(code, verifier, method)
-        is_refused, info = False, None
-        try:
-            info = connection.read_key(exchanged.api_key, patience=FIRST_CHECK_PATIENCE)
-        except KeyRejected:
-            is_refused = True
-        # The code is spent and the key exists: whatever went wrong here must not lose it.
-        except Exception as error:  # noqa: BLE001 - as said
-            logger.info("openrouter new key not checked: %s user=%s", type(error).__name__, user.pk)
-    if is_refused:
-        raise KeyRefusedAtConnect(stage="status", outcome_unknown=True)
-    if info is not None and info.is_management_key:
+        # The code is spent and the key exists: whatever goes wrong here must not lose it.
+        answer = ask(exchanged.api_key, connection, patience=FIRST_CHECK_PATIENCE)
+    if isinstance(answer, KeyRejected):
+        raise NewKeyRejected(stage="status", outcome_unknown=True)
+    if isinstance(answer, ManagementKey):
         raise ManagementKey(stage="status", outcome_unknown=True)
+    info = answer if isinstance(answer, KeyInfo) else None
     replaced = store_key(
         attempt,
         user,
         exchanged.api_key,
         info,
+        expected_hash=attempt.stored_key_hash,
         source=SOURCES[attempt.mode],
         openrouter_user_id=exchanged.openrouter_user_id,
     )
-    return Connected(attempt.next_url, True, info is not None, replaced)
+    return Connected(
+        attempt.next_url, is_new=True, is_checked=info is not None, replaced_hash=replaced
+    )
 
 
 @sensitive_variables()
-def verify_and_store(attempt: Any, user: AbstractBaseUser, api_key: str, source: str) -> Connected:
+def verify_and_store(attempt: ConnectAttempt, user: AbstractBaseUser, api_key: str) -> Connected:
     """Store a key that was pasted, if OpenRouter accepts it."""
-    attempt.stored_key_hash = stored_hash(user)
-    answer = ask(api_key)
+    expected = stored_hash(user)
+    with open_connection() as connection:
+        answer = ask(api_key, connection)
     if isinstance(answer, KeyRejected):
         raise PastedKeyRejected(stage="status", status_code=answer.status_code)
     if isinstance(answer, OpenRouterAuthError):
         raise answer
-    replaced = store_key(attempt, user, api_key, answer, source=source)
-    return Connected("", True, True, replaced)
+    replaced = store_key(
+        attempt,
+        user,
+        api_key,
+        answer,
+        expected_hash=expected,
+        source=OpenRouterKey.Source.PASTED,
+    )
+    return Connected(next_url="", is_new=True, replaced_hash=replaced)
 
 
 def _reveal_verifier(attempt: Any) -> str:

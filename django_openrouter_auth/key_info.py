@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -23,6 +23,7 @@ class KeyInfo:
     usage: Decimal | None = None
     limit: Decimal | None = None
     limit_remaining: Decimal | None = None
+    is_limited: bool | None = None
     limit_reset: str = ""
     is_free_tier: bool | None = None
     expires_at: datetime | None = None
@@ -45,12 +46,20 @@ def read_key_info(data: dict[str, Any]) -> KeyInfo:
         usage=_amount(data.get("usage")),
         limit=_amount(data.get("limit")),
         limit_remaining=_amount(data.get("limit_remaining")),
+        is_limited=_is_limited(data),
         limit_reset=_text(data.get("limit_reset"), 20),
         is_free_tier=_flag(data.get("is_free_tier")),
         expires_at=_moment(data.get("expires_at")),
         is_management_key=data.get("is_management_key") is True
         or data.get("is_provisioning_key") is True,
     )
+
+
+def _is_limited(data: dict[str, Any]) -> bool | None:
+    """Return whether there is a limit: only ``null`` says that there is none."""
+    if "limit" in data and data["limit"] is None:
+        return False
+    return None if _amount(data.get("limit")) is None else True
 
 
 def _text(value: object, longest: int) -> str:
@@ -68,9 +77,10 @@ def _amount(value: object) -> Decimal | None:
         return None
     try:
         amount = Decimal(str(value)[:64])
-    except InvalidOperation:
+        return round(amount, 9) if amount.is_finite() and abs(amount) < MAX_AMOUNT else None
+    # What is no number, or too large for one.
+    except ArithmeticError:
         return None
-    return round(amount, 9) if amount.is_finite() and abs(amount) < MAX_AMOUNT else None
 
 
 def _moment(value: object) -> datetime | None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.db import router
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from .exceptions import KeyRejected, KeyUnreadable, NotConnected
-from .models import OpenRouterKey, expires_soon, key_settings_url
+from .models import OpenRouterKey, expires_soon, is_past, key_settings_url
 
 if TYPE_CHECKING:
     from .client import OpenRouterConnection
@@ -20,7 +21,7 @@ User = AbstractBaseUser | AnonymousUser
 ACTIVE = OpenRouterKey.Status.ACTIVE
 
 
-def key_rows() -> Any:
+def key_rows() -> "QuerySet[OpenRouterKey]":
     """Return all keys, in the database that is written to: a replica may not know a new one."""
     return OpenRouterKey.objects.using(router.db_for_write(OpenRouterKey))
 
@@ -35,8 +36,7 @@ def open_connection() -> "OpenRouterConnection":
 
 def find_key(user: AbstractBaseUser) -> OpenRouterKey | None:
     """Return a user's key row, with the secret left in the database; ``None`` without one."""
-    key: OpenRouterKey | None = key_rows().defer("secret").filter(user_id=user.pk).first()
-    return key
+    return key_rows().defer("secret").filter(user_id=user.pk).first()
 
 
 class ShownKey(NamedTuple):
@@ -48,6 +48,7 @@ class ShownKey(NamedTuple):
     usage: Decimal | None
     limit: Decimal | None
     limit_remaining: Decimal | None
+    is_limited: bool | None
     expires_at: datetime | None
     checked_at: datetime | None
 
@@ -60,6 +61,11 @@ class ShownKey(NamedTuple):
     def expires_soon(self) -> bool:
         """Whether the key expires within 14 days, or has expired."""
         return expires_soon(self.expires_at)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the key has expired, as far as is known."""
+        return is_past(self.expires_at)
 
     @property
     def settings_url(self) -> str:
@@ -115,20 +121,26 @@ def read_key_row(user: User | None) -> tuple[OpenRouterKey, str]:
     try:
         api_key: str = key.secret.reveal()
     except KeyUnreadable as error:
-        error.row = (key.pk, key.key_hash)
+        error.row = identity(key)
         mark_unreadable(*error.row)
         raise
     if key.status == OpenRouterKey.Status.UNREADABLE:
-        _set_status(key.pk, key.key_hash, OpenRouterKey.Status.UNREADABLE, to=ACTIVE)
+        unreadable = same_key(*identity(key)).filter(status=OpenRouterKey.Status.UNREADABLE)
+        unreadable.update(status=ACTIVE, check_error="", updated_at=timezone.now())
     return key, api_key
 
 
-def mark_unreadable(pk: object, key_hash: str) -> None:
+def identity(key: OpenRouterKey) -> tuple[int, str, datetime]:
+    """Return what tells a key from one that replaced it, be it the same key connected again."""
+    return key.pk, key.key_hash, key.connected_at
+
+
+def same_key(pk: int, key_hash: str, connected_at: datetime) -> "QuerySet[OpenRouterKey]":
+    """Return the very key that was looked at, never one that replaced it."""
+    return key_rows().filter(pk=pk, key_hash=key_hash, connected_at=connected_at)
+
+
+def mark_unreadable(pk: int, key_hash: str, connected_at: datetime) -> None:
     """Write down that a key cannot be decrypted."""
-    _set_status(pk, key_hash, ACTIVE, to=OpenRouterKey.Status.UNREADABLE)
-
-
-def _set_status(pk: object, key_hash: str, status: str, *, to: str) -> None:
-    """Change the status of the very key that was looked at, never of one that replaced it."""
-    same = key_rows().filter(pk=pk, key_hash=key_hash, status=status)
-    same.update(status=to, updated_at=timezone.now())
+    usable = same_key(pk, key_hash, connected_at).filter(status=ACTIVE)
+    usable.update(status=OpenRouterKey.Status.UNREADABLE, updated_at=timezone.now())

@@ -33,6 +33,11 @@ def expires_soon(moment: datetime | None) -> bool:
     return moment is not None and moment - timezone.now() <= EXPIRES_SOON
 
 
+def is_past(moment: datetime | None) -> bool:
+    """Return whether a moment has passed."""
+    return moment is not None and moment <= timezone.now()
+
+
 def key_settings_url(key_hash: str) -> str:
     """Return the page of OpenRouter on which a key's owner changes or deletes it.
 
@@ -115,10 +120,13 @@ class OpenRouterKey(models.Model):
         blank=True,
         help_text=_("US$"),
     )
+    is_limited = models.BooleanField(
+        _("is limited"), null=True, blank=True, help_text=_("Empty where OpenRouter did not say.")
+    )
     limit_reset = models.CharField(_("limit resets"), max_length=20, blank=True)
     is_free_tier = models.BooleanField(_("free tier"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    connected_at = models.DateTimeField(_("connected at"))
+    connected_at = models.DateTimeField(_("connected at"), default=timezone.now)
     checked_at = models.DateTimeField(
         _("checked at"),
         null=True,
@@ -172,6 +180,11 @@ class OpenRouterKey(models.Model):
     def expires_soon(self) -> bool:
         """Whether the key expires within 14 days, or has expired."""
         return expires_soon(self.expires_at)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the key has expired, as far as is known."""
+        return is_past(self.expires_at)
 
     @property
     def requested_terms(self) -> list[tuple[str, str]]:

@@ -3,6 +3,8 @@
 import json
 import re
 import secrets
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -10,21 +12,25 @@ from django.contrib.auth.views import redirect_to_login
 from django.contrib.messages import get_messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.vary import vary_on_headers
 
-from .answers import prefers_json, problem
+from .answers import View, flow_view, prefers_json, problem
+from .authorization import LONGEST_LABEL
 from .conf import app_settings
 from .exceptions import NotAuthenticated
 from .keys import find_key
 from .redirects import SeeOther, safe_next, with_next
 
+UserView = Callable[[HttpRequest, AbstractBaseUser], HttpResponse]
+
 SESSION_KEY = "openrouter_auth"
 BROWSER = re.compile(r"[A-Za-z0-9_-]{22}")
-LONGEST_LABEL = 100
 
 
 @sensitive_variables()
-def sent(request: HttpRequest, name: str) -> str:
+def submitted(request: HttpRequest, name: str) -> str:
     """Return a field of the form or of the JSON object that a request brings, or nothing."""
     if request.content_type != "application/json":
         return request.POST.get(name, "")
@@ -37,16 +43,38 @@ def sent(request: HttpRequest, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def wish(request: HttpRequest) -> str:
+def requested_next(request: HttpRequest) -> str:
     """Return where the visitor wants to go afterwards, unchecked."""
-    return sent(request, "next") or request.GET.get("next", "")
+    return submitted(request, "next") or request.GET.get("next", "")
+
+
+def page_view(*methods: str) -> Callable[[UserView], View[[]]]:
+    """Declare a view of the flow for people who are signed in; it gets the user as well.
+
+    Strangers are sent to the login page and back here, forms are protected against other sites,
+    and what is sent along is kept out of error reports.
+    """
+
+    def decorate(view: UserView) -> View[[]]:
+        @flow_view(*methods)
+        @vary_on_headers("Accept", "Cookie")
+        @sensitive_post_parameters()
+        @csrf_protect
+        @wraps(view)
+        def answer(request: HttpRequest) -> HttpResponse:
+            user = request.user
+            return view(request, user) if user.is_authenticated else ask_to_sign_in(request)
+
+        return answer
+
+    return decorate
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     """Send a stranger to the login page and back here, or tell their program."""
     if prefers_json(request):
         return problem(NotAuthenticated(stage="start"))
-    return to_login(with_next(request.path, wish(request)))
+    return to_login(with_next(request.path, requested_next(request)))
 
 
 def to_login(page: str) -> HttpResponse:
@@ -54,13 +82,13 @@ def to_login(page: str) -> HttpResponse:
     return SeeOther(redirect_to_login(page).url)
 
 
-def page(
+def render_page(
     request: HttpRequest, user: AbstractBaseUser, template: str, **context: Any
 ) -> HttpResponse:
     """Return a page of a user's connection."""
     own = {
         "key": context["key"] if "key" in context else find_key(user),
-        "next": safe_next(wish(request)),
+        "next": safe_next(requested_next(request)),
         "can_enter_code": app_settings.ALLOW_CODE_ENTRY,
         "can_paste_key": app_settings.ALLOW_PASTED_KEYS,
         # For sites without the context processor: the outcome of a flow must be seen.

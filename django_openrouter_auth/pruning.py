@@ -1,5 +1,6 @@
 """Deleting what attempts leave behind: those that nobody can finish any more, and old records."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from django.db.models import QuerySet
@@ -32,16 +33,16 @@ def find_leftovers(older_than: timedelta) -> "dict[str, QuerySet[ConnectAttempt]
     }
 
 
-def delete_in_batches(found: "QuerySet[ConnectAttempt]", batch_size: int) -> int:
-    """Delete attempts, a few at a time so that no statement locks many; return how many went."""
-    deleted = last = 0
+def delete_in_batches(found: "QuerySet[ConnectAttempt]", batch_size: int) -> Iterator[int]:
+    """Delete attempts, a few at a time so that no statement locks many; yield how many went."""
+    last = 0
     while True:
         rest = found.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)
         keys = list(rest[:FOUND_AT_ONCE])
         if not keys:
-            return deleted
+            return
         for start in range(0, len(keys), batch_size):
             # The conditions once more: what another request has changed meanwhile stays.
             batch = found.filter(pk__in=keys[start : start + batch_size])
-            deleted += batch.delete()[0]
+            yield batch.delete()[0]
         last = keys[-1]

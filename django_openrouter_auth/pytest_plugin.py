@@ -35,7 +35,7 @@ def openrouter_leaks(db: None) -> Iterator["LeakScan"]:
 @pytest.fixture
 def openrouter_create_user(db: None) -> Callable[[str], Any]:
     """A function from a name to a new user; override it where a user needs more than a name."""
-    from .testing.users import create_user
+    from .testing import create_user
 
     return create_user
 

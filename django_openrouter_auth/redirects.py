@@ -11,7 +11,7 @@ from django.utils.encoding import iri_to_uri
 from django.utils.http import url_has_allowed_host_and_scheme
 
 LONGEST_NEXT = 2000
-UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]")
+UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 FLOW_URLS = ("connect", "callback", "disconnect", "check")
 
 
@@ -30,9 +30,9 @@ def safe_next(url: str | None) -> str:
     """
     if (
         not url
-        or len(iri_to_uri(url)) > LONGEST_NEXT
         or not url.startswith("/")
         or UNPRINTABLE.search(url)
+        or len(iri_to_uri(url)) > LONGEST_NEXT
         or not url_has_allowed_host_and_scheme(url, allowed_hosts=None)
         or _is_own_flow(url)
     ):

@@ -1,7 +1,7 @@
 """What a visitor without a usable key is answered, and the way back to where they were."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
 from .answers import prefers_json, problem_details, tell_error
-from .checking import repeat_verdict
 from .exceptions import (
     KeyRejected,
     KeyUnreadable,
@@ -21,7 +20,8 @@ from .exceptions import (
     NotConnected,
     OpenRouterAuthError,
 )
-from .keys import find_key, forget_shown_key, show_key
+from .introspection import repeat_verdict
+from .keys import find_key, forget_shown_key, reveal_key, show_key
 from .models import OpenRouterKey
 from .redirects import SeeOther, safe_next, with_next
 
@@ -36,7 +36,8 @@ TROUBLES: dict[str, type[OpenRouterAuthError]] = {
 def refuse(request: HttpRequest) -> HttpResponse | None:
     """Return an answer for a visitor without a usable key, and ``None`` for all others.
 
-    The row is believed: nothing is decrypted to find out.
+    The row is believed, so that nothing is decrypted to find out; unless it says that the key
+    cannot be read, which may have changed.
     """
     user = request.user
     if not user.is_authenticated:
@@ -47,10 +48,20 @@ def refuse(request: HttpRequest) -> HttpResponse | None:
         # It may have been connected since this request last looked.
         forget_shown_key(user)
         key = show_key(user)
-    if key is not None and key.is_usable:
+    if key is not None and (key.is_usable or _can_be_read_again(user, key.status)):
         return None
     trouble = NotConnected if key is None else TROUBLES[key.status]
     return answer_without_key(request, trouble(stage="use"))
+
+
+def _can_be_read_again(user: AbstractBaseUser, status: str) -> bool:
+    """Return whether the encryption key of an unreadable key has come back."""
+    if status != OpenRouterKey.Status.UNREADABLE:
+        return False
+    forget_shown_key(user)
+    with suppress(*NO_USABLE_KEY):
+        return bool(reveal_key(user))
+    return False
 
 
 def answer_without_key(request: HttpRequest, error: OpenRouterAuthError) -> HttpResponse:
@@ -123,7 +134,7 @@ def _is_program(request: HttpRequest) -> bool:
         return False
     # fetch() accepts anything unless told otherwise; libraries that fetch pages ask for HTML.
     is_script = request.headers.get("Sec-Fetch-Dest") == "empty" and not _names_html(request)
-    return is_script or prefers_json(request) or request.content_type == "application/json"
+    return is_script or prefers_json(request)
 
 
 def _names_html(request: HttpRequest) -> bool:

@@ -5,6 +5,7 @@ requests pass, whatever their versions do above it.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -17,8 +18,8 @@ from django.views.decorators.debug import sensitive_variables
 
 from . import __version__
 from .conf import app_settings
+from .credentials import OpenedKey
 from .exceptions import KeyRejected
-from .using import OpenedKey
 
 # The event loop does not hold on to its tasks.
 _closing: set[asyncio.Task[None]] = set()
@@ -48,50 +49,52 @@ class CarriedKey:
         self._rejection: KeyRejected | None = None
 
     @sensitive_variables()
-    def send(self, via: Callable[..., Any], request: Any, **options: Any) -> Any:
+    def send(self, send: Callable[..., Any], request: Any, **options: Any) -> Any:
         """Send a request; raise ``KeyRejected`` once a 401 is confirmed.
 
         Args:
-            via: ``send`` of a client of httpx.
+            send: what sends, of a client of httpx.
             request: of httpx.
-            **options: for ``via``.
+            **options: for ``send``.
         """
-        self._look_at(request)
+        self._require_our_origin(request)
         failure: Exception | None = None
         try:
-            response = via(request, **options | self._terms())
+            response = send(request, **options | self._send_options())
         except Exception as error:  # noqa: BLE001 - of httpx or httpx2, raised again below
             failure = error
         if failure is not None:
+            request.headers.pop("Authorization", None)
             raise _without_causes(failure)
         if response.status_code == 401:
             rejection = self._opened.confirm_rejection()
             if rejection is not None:
                 response.close()
-                raise self._note(rejection)
+                raise self._remember(rejection)
         return response
 
     @sensitive_variables()
     async def asend(
-        self, via: Callable[..., Coroutine[Any, Any, Any]], request: Any, **options: Any
+        self, send: Callable[..., Coroutine[Any, Any, Any]], request: Any, **options: Any
     ) -> Any:
         """Do the same with an asynchronous client; the database is asked in a thread."""
-        self._look_at(request)
+        self._require_our_origin(request)
         failure: Exception | None = None
         try:
-            response = await via(request, **options | self._terms())
+            response = await send(request, **options | self._send_options())
         except Exception as error:  # noqa: BLE001 - as above
             failure = error
         if failure is not None:
+            request.headers.pop("Authorization", None)
             raise _without_causes(failure)
         if response.status_code == 401:
             rejection = await sync_to_async(self._opened.confirm_rejection)()
             if rejection is not None:
                 await response.aclose()
-                raise self._note(rejection)
+                raise self._remember(rejection)
         return response
 
-    def _look_at(self, request: Any) -> None:
+    def _require_our_origin(self, request: Any) -> None:
         if self._rejection is not None:
             raise self._rejection.with_traceback(None)
         # Read by the library that will connect, because parsers of URLs disagree.
@@ -99,16 +102,16 @@ class CarriedKey:
         if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):
             raise self._refused("This client only talks to OpenRouter's API.")
 
-    def _terms(self) -> dict[str, Any]:
+    def _send_options(self) -> dict[str, Any]:
         """Return what an SDK does not decide: the credentials, and where a request may go on."""
-        return {"auth": self._sign, "follow_redirects": False}
+        return {"auth": self._authorize, "follow_redirects": False}
 
-    def _sign(self, request: Any) -> Any:
+    def _authorize(self, request: Any) -> Any:
         request.headers["Authorization"] = f"Bearer {self._opened.api_key}"
         request.headers["User-Agent"] = self._user_agent
         return request
 
-    def _note(self, rejection: KeyRejected) -> KeyRejected:
+    def _remember(self, rejection: KeyRejected) -> KeyRejected:
         self._rejection = self._rejected()
         vars(self._rejection).update(vars(rejection))
         return self._rejection
@@ -120,7 +123,46 @@ def _without_causes(failure: Exception) -> Exception:
     return failure
 
 
-def close_later(client: Any) -> None:
+class KeyClientMixin:
+    """For an SDK's HTTP client, its last base: it sends with a user's key.
+
+    Closing it leaves the connections open for others.
+
+    Attributes:
+        http: ``httpx`` or its successor ``httpx2``.
+    """
+
+    http: ModuleType
+
+    def __init__(self, carried: CarriedKey) -> None:
+        super().__init__(**_http_options(self.http))
+        self._carried = carried
+
+    def send(self, request: Any, **options: Any) -> Any:
+        key_client: Any = type(self)  # which mypy does not take for hashable
+        connections = _connections(key_client, os.getpid())
+        return self._carried.send(connections.send, request, **options)
+
+
+class AsyncKeyClientMixin:
+    """The same in asynchronous code, with connections of its own: they belong to an event loop."""
+
+    http: ModuleType
+
+    def __init__(self, carried: CarriedKey) -> None:
+        super().__init__(**_http_options(self.http))
+        self._carried = carried
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        sdk_client: Any = super()
+        return await self._carried.asend(sdk_client.send, request, **options)
+
+    def __del__(self: Any) -> None:
+        if not self.is_closed:
+            _close_later(self)
+
+
+def _close_later(client: Any) -> None:
     """Close the connections of an asynchronous HTTP client that nobody closed."""
     try:
         loop = asyncio.get_running_loop()
@@ -132,14 +174,32 @@ def close_later(client: Any) -> None:
     task.add_done_callback(_closing.discard)
 
 
-def http_options(http: ModuleType) -> dict[str, Any]:
-    """Return how an HTTP client is set up, for ``httpx`` or its successor ``httpx2``.
+# By process: after a fork the connections belong to the parent.
+@lru_cache(maxsize=2)
+def _connections(key_client: type[KeyClientMixin], process: int) -> Any:
+    """Return the client, as the SDK itself has it, whose connections all threads share."""
+    return key_client.__bases__[-1](**_http_options(key_client.http))
+
+
+def http_timeout(make: Callable[..., Any]) -> Any:
+    """Return the time limits of the site.
+
+    Args:
+        make: ``Timeout`` of the SDK's HTTP library.
+    """
+    connect, read = app_settings.TIMEOUT
+    return make(read, connect=connect)
+
+
+def _http_options(http: ModuleType) -> dict[str, Any]:
+    """Return how an HTTP client is set up.
 
     Proxies and certificates come from the environment, as the library does it by itself.
     """
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return {
         "verify": _trust_store(http),
+        "timeout": http_timeout(http.Timeout),
         "cookies": no_cookies,
         # httpx would encode the text as ASCII, which most scripts do not fit into.
         "headers": {

@@ -36,7 +36,6 @@ from .authorization import (
     require_safe_origin,
     require_usable_settings,
 )
-from .checking import check_key
 from .conf import app_settings, is_api_key
 from .exceptions import (
     KeyMalformed,
@@ -46,9 +45,9 @@ from .exceptions import (
     OpenRouterAuthError,
 )
 from .finishing import Connected, exchange_and_store, finish_attempt, verify_and_store
+from .introspection import check_key
 from .keys import find_key, forget_shown_key, key_rows
 from .models import ConnectAttempt, OpenRouterKey
-from .storing import stored_hash
 
 PAGE_PATIENCE = 5
 
@@ -173,21 +172,20 @@ def enter_code(*, user: AbstractBaseUser, browser: str | None, text: str) -> Con
     if entry.state:
         return complete(user=user, browser=browser, state=entry.state, answer=entry.answer)
     attempt = find_code_attempt(user, browser)
+    if attempt.claimed_at is not None:
+        raise explain_claimed(attempt, attempt.claimed_at)
     claim_attempt(attempt)
     code = read_code(entry.answer)
     return finish_attempt(attempt, user, lambda: exchange_and_store(attempt, user, code))
 
 
 @sensitive_variables()
-def adopt_key(
-    *, user: AbstractBaseUser, text: str, source: str = OpenRouterKey.Source.PASTED
-) -> Connected:
+def adopt_key(*, user: AbstractBaseUser, text: str) -> Connected:
     """Store a key that somebody already has, if OpenRouter accepts it.
 
     Args:
         user: whose key it shall be.
         text: the key, as it was pasted.
-        source: by which way it came.
 
     Raises:
         KeyMalformed: it cannot be a key; OpenRouter was not asked.
@@ -200,7 +198,7 @@ def adopt_key(
         raise KeyMalformed(stage="status")
     # An attempt like any other: a disconnect meanwhile wins, and how it ended is on record.
     attempt = _open(user, mode=ConnectAttempt.Mode.PASTED)
-    return finish_attempt(attempt, user, lambda: verify_and_store(attempt, user, api_key, source))
+    return finish_attempt(attempt, user, lambda: verify_and_store(attempt, user, api_key))
 
 
 # Check
@@ -248,20 +246,26 @@ def checked_key(user: AbstractBaseUser) -> OpenRouterKey | None:
 # Disconnect
 
 
-def disconnect(user: AbstractBaseUser) -> str | None:
-    """Delete a user's stored key and unfinished attempts; return the key's fingerprint.
+def disconnect(user: AbstractBaseUser) -> list[str]:
+    """Delete a user's stored key and unfinished attempts; return the fingerprints of what went.
 
-    Works while OpenRouter is down and for keys that can no longer be read. The key itself stays
-    alive at OpenRouter: an app cannot revoke it.
+    Works while OpenRouter is down and for keys that can no longer be read. The keys themselves
+    stay alive at OpenRouter: an app cannot revoke them. Mostly that is one, or none.
     """
     with transaction.atomic(using=router.db_for_write(OpenRouterKey)):
-        key_hash = stored_hash(user)
-        mine = key_rows().filter(user_id=user.pk)
-        mine.delete()
+        deleted = _delete_key(user)
         attempt_rows().filter(user_id=user.pk, outcome="").delete()
         # Waiting for the attempts may have let an exchange finish: its key goes, too.
-        mine.delete()
+        deleted += _delete_key(user)
     forget_shown_key(user)
-    if key_hash is not None:
+    for key_hash in deleted:
         announce_disconnected(user, key_hash)
-    return key_hash
+    return deleted
+
+
+def _delete_key(user: AbstractBaseUser) -> list[str]:
+    """Delete a user's key and return its fingerprint; what is deleted is what was looked at."""
+    mine = key_rows().filter(user_id=user.pk)
+    hashes = list(mine.select_for_update().values_list("key_hash", flat=True))
+    mine.delete()
+    return hashes

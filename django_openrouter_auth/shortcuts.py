@@ -6,8 +6,8 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
-from . import keys, using
-from .using import ResolvedKey
+from . import credentials, keys
+from .credentials import ResolvedKey
 
 if TYPE_CHECKING:
     import openai
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from requests import Session
 
 __all__ = [
+    "ResolvedKey",
     "aget_api_key",
     "aget_openai_client",
     "aget_openrouter_client",
@@ -63,7 +64,7 @@ def resolve_api_key(user: AbstractBaseUser | AnonymousUser | None) -> ResolvedKe
         NotConnected: the user has not connected OpenRouter, and there is no site key.
         KeyRejected, KeyUnreadable: as :func:`get_api_key` does.
     """
-    return using.resolve_key(user)
+    return credentials.resolve_key(user)
 
 
 async def aresolve_api_key(user: AbstractBaseUser | AnonymousUser | None) -> ResolvedKey:
@@ -87,7 +88,7 @@ def get_session(user: AbstractBaseUser | AnonymousUser | None) -> "Session":
     A call of the session raises ``KeyRejected`` when OpenRouter answers 401 and ``GET /key``
     confirms it, and ``requests.exceptions.InvalidURL`` for a URL of another origin.
     """
-    return using.open_session(user)
+    return credentials.open_session(user)
 
 
 def get_openai_client(
@@ -110,7 +111,7 @@ def get_openai_client(
     ``ValueError`` for a URL of another origin.
     """
     # The SDKs take long to import, and most processes never call OpenRouter.
-    from .openai_client import get_client  # noqa: PLC0415 - as said
+    from .openai_sdk import get_client  # noqa: PLC0415 - as said
 
     return get_client(user, **options)
 
@@ -126,7 +127,7 @@ async def aget_openai_client(
 def _get_async_openai_client(
     user: AbstractBaseUser | AnonymousUser | None, **options: Any
 ) -> "openai.AsyncOpenAI":
-    from .openai_client import get_async_client  # noqa: PLC0415 - as above
+    from .openai_sdk import get_async_client  # noqa: PLC0415 - as above
 
     return get_async_client(user, **options)
 
@@ -151,7 +152,7 @@ def get_openrouter_client(
     A call raises ``KeyRejected`` when OpenRouter answers 401 and ``GET /key`` confirms it, and
     ``ValueError`` for a URL of another origin.
     """
-    from .openrouter_client import get_client  # noqa: PLC0415 - as above
+    from .openrouter_sdk import get_client  # noqa: PLC0415 - as above
 
     return get_client(user, **options)
 

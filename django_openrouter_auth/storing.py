@@ -28,11 +28,12 @@ UNKNOWN_FACTS = {**KeyInfo().as_fields(), "checked_at": None}
 
 @sensitive_variables()
 def store_key(
-    attempt: Any,
+    attempt: ConnectAttempt,
     user: AbstractBaseUser,
     api_key: str,
     info: KeyInfo | None,
     *,
+    expected_hash: str | None,
     source: str,
     openrouter_user_id: str = "",
 ) -> str | None:
@@ -56,8 +57,7 @@ def store_key(
     }
     facts = {**info.as_fields(), "checked_at": now} if info else UNKNOWN_FACTS
     alias = router.db_for_write(OpenRouterKey)
-    expected: str | None = attempt.stored_key_hash
-    replaced = expected
+    expected = replaced = expected_hash
     for number in range(STORE_TRIES):
         try:
             if number:

@@ -3,30 +3,30 @@
 import logging
 from contextlib import suppress
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.messages import constants
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.vary import vary_on_cookie, vary_on_headers
+from django.views.decorators.vary import vary_on_cookie
 
 from . import services
 from .answers import flow_view, prefers_json, problem, tell, tell_connected, tell_error
 from .conf import app_settings, session_cookie_name
 from .exceptions import NotAuthenticated, OpenRouterAuthError, message_of
 from .keys import find_key
-from .models import key_settings_url
+from .models import OpenRouterKey, key_settings_url
 from .pages import (
-    ask_to_sign_in,
     is_prefetch,
     key_label,
     known_browser,
-    page,
+    page_view,
     remember_browser,
+    render_page,
+    requested_next,
     to_login,
-    wish,
 )
 from .redirects import SeeOther, origin_of, safe_next, target, with_next
 from .status import describe
@@ -34,35 +34,28 @@ from .status import describe
 logger = logging.getLogger("django_openrouter_auth")
 
 
-@flow_view("GET", "HEAD")
-@vary_on_headers("Accept", "Cookie")
-def manage(request: HttpRequest) -> HttpResponse:
+@page_view("GET", "HEAD")
+def manage(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
     """Show the user's connection, and have it checked first if that was long ago."""
-    user = request.user
-    if not user.is_authenticated:
-        return ask_to_sign_in(request)
     is_seen = request.method == "GET" and not is_prefetch(request)
     key = services.checked_key(user) if is_seen else find_key(user)
-    trouble = message_of(key.check_error) if key is not None and key.check_error else ""
-    return page(request, user, "openrouter_auth/manage.html", key=key, check_trouble=trouble)
+    trouble = ""
+    if key is not None and key.check_error and key.status != OpenRouterKey.Status.UNREADABLE:
+        trouble = str(message_of(key.check_error))
+    return render_page(request, user, "openrouter_auth/manage.html", key=key, check_trouble=trouble)
 
 
-@flow_view("GET", "HEAD", "POST")
-@vary_on_headers("Accept", "Cookie")
-@csrf_protect
-def connect(request: HttpRequest) -> HttpResponse:
+@page_view("GET", "HEAD", "POST")
+def connect(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
     """Send the user to OpenRouter (POST), or show the button that does (GET)."""
-    user = request.user
-    if not user.is_authenticated:
-        return ask_to_sign_in(request)
     if request.method != "POST":
-        return page(request, user, "openrouter_auth/connect.html")
+        return render_page(request, user, "openrouter_auth/connect.html")
     try:
         url = services.begin(
             user=user,
             browser=remember_browser(request),
             origin=app_settings.SITE_URL or origin_of(request),
-            next_url=safe_next(wish(request)),
+            next_url=safe_next(requested_next(request)),
             key_label=key_label(request),
         )
     except OpenRouterAuthError as error:
@@ -70,7 +63,7 @@ def connect(request: HttpRequest) -> HttpResponse:
         if prefers_json(request):
             return problem(error)
         tell_error(request, error)
-        return SeeOther(target(wish(request), None))
+        return SeeOther(target(requested_next(request), None))
     if prefers_json(request):
         return JsonResponse({"authorization_url": url})
     return SeeOther(url)
@@ -122,43 +115,35 @@ def _bounce(request: HttpRequest) -> HttpResponse:
     return HttpResponse(page)
 
 
-@flow_view("GET", "HEAD", "POST")
-@vary_on_headers("Accept", "Cookie")
-@csrf_protect
-def disconnect(request: HttpRequest) -> HttpResponse:
+@page_view("GET", "HEAD", "POST")
+def disconnect(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
     """Ask whether to disconnect (GET), or delete the local copy of the key (POST)."""
-    user = request.user
-    if not user.is_authenticated:
-        return ask_to_sign_in(request)
     if request.method != "POST":
-        return page(request, user, "openrouter_auth/disconnect.html")
-    key_hash = services.disconnect(user)
+        return render_page(request, user, "openrouter_auth/disconnect.html")
+    hashes = services.disconnect(user)
     if prefers_json(request):
         return JsonResponse(describe(find_key(user)))
-    if key_hash is None:
+    if not hashes:
         tell(request, constants.INFO, _("OpenRouter was not connected."), "not_connected")
     else:
-        text = format_html(
-            '{} <a href="{}">{}</a>',
-            _(
-                "OpenRouter is disconnected: this site has deleted its copy of your key. The key "
-                "still works until you delete it at OpenRouter."
-            ),
-            key_settings_url(key_hash),
-            _("Open the key at OpenRouter"),
+        text = _(
+            "OpenRouter is disconnected: this site has deleted its copy of your key. If the key "
+            "still exists at OpenRouter, it works until you delete it there."
         )
+        for key_hash in hashes:
+            text = format_html(
+                '{} <a href="{}">{}</a>',
+                text,
+                key_settings_url(key_hash),
+                _("Open the key at OpenRouter"),
+            )
         tell(request, constants.SUCCESS, text, "disconnected")
-    return SeeOther(target(wish(request), app_settings.DISCONNECTED_URL))
+    return SeeOther(target(requested_next(request), app_settings.DISCONNECTED_URL))
 
 
-@flow_view("POST")
-@vary_on_headers("Accept", "Cookie")
-@csrf_protect
-def check(request: HttpRequest) -> HttpResponse:
+@page_view("POST")
+def check(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
     """Ask OpenRouter about the key now."""
-    user = request.user
-    if not user.is_authenticated:
-        return ask_to_sign_in(request)
     try:
         services.check(user)
     except OpenRouterAuthError as error:
@@ -169,7 +154,7 @@ def check(request: HttpRequest) -> HttpResponse:
         if prefers_json(request):
             return JsonResponse(describe(find_key(user)))
         tell(request, constants.SUCCESS, _("OpenRouter accepts your key."), "checked")
-    return SeeOther(target(wish(request), None))
+    return SeeOther(target(requested_next(request), None))
 
 
 @flow_view("GET", "HEAD", is_json=True)

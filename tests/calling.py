@@ -30,11 +30,11 @@ ANSWER = {
 def begin_anew() -> None:
     """Forget connections and certificates, as another process would begin."""
     # Every test session loads this file, and few need the SDKs.
-    from django_openrouter_auth import openai_client, openrouter_client, sdks
+    from django_openrouter_auth import openai_sdk, openrouter_sdk, sdks
 
-    for module in (openai_client, openrouter_client):
-        module._connections(os.getpid()).close()
-        module._connections.cache_clear()
+    for module in (openai_sdk, openrouter_sdk):
+        sdks._connections(module.KeyClient, os.getpid()).close()
+    sdks._connections.cache_clear()
     sdks._trust_store.cache_clear()
 
 

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_openrouter_auth.testing.leaks import ErrorMail, LeakScan
+from django_openrouter_auth.testing import LeakScan
+from django_openrouter_auth.testing.capture import ErrorMail
 
 __all__ = ["ErrorMail", "LeakScan"]  # and the fixtures below
 

@@ -17,8 +17,13 @@ def api_key(number):
     return f"sk-or-v1-{number:064}"
 
 
-def store_keys(count):
-    """Store the keys of so many new users; return their rows, oldest first."""
+def store_keys(count, **values):
+    """Store the keys of so many new users; return their rows, oldest first.
+
+    Args:
+        count: how many.
+        values: what else their rows hold.
+    """
     users = User.objects.bulk_create([User(username=f"user {n}") for n in range(count)])
     users = list(User.objects.filter(pk__in=[user.pk for user in users]).order_by("pk"))
     OpenRouterKey.objects.bulk_create(
@@ -28,6 +33,7 @@ def store_keys(count):
                 source=OpenRouterKey.Source.OAUTH,
                 connected_at=timezone.now(),
                 **OpenRouterKey.derive(user.pk, api_key(number)),
+                **values,
             )
             for number, user in enumerate(users)
         ]

@@ -226,7 +226,7 @@ def test_asynchronous_view(rf, user, connected):
 
 def test_card_of_a_connected_user(user, connected):
     """The card shows what was used, the limit, and the ways on."""
-    OpenRouterKey.objects.update(usage="1.5", limit=10, limit_remaining="8.5")
+    OpenRouterKey.objects.update(usage="1.5", limit=10, limit_remaining="8.5", is_limited=True)
     html = render("{% openrouter_card %}", user)
     assert "US$ 1.5" in html
     assert "US$ 10 (US$ 8.50 left when checked)" in html
@@ -261,14 +261,16 @@ def test_card_of_a_key_that_cannot_be_used(user, connected, state):
 def test_card_announces_the_end(user, connected):
     """The card announces a key that expires within 14 days."""
     OpenRouterKey.objects.update(expires_at=timezone.now() + timedelta(days=3))
-    assert "stops working on" in render("{% openrouter_card %}", user)
+    assert "expires soon" in render("{% openrouter_card %}", user)
+    OpenRouterKey.objects.update(expires_at=timezone.now() - timedelta(days=3))
+    assert "has expired" in render("{% openrouter_card %}", User.objects.get())
 
 
 def test_card_of_a_key_that_was_not_checked(user, connected):
     """Of a key that was not checked yet the card claims nothing."""
-    OpenRouterKey.objects.update(usage=None, limit=None, checked_at=None)
+    OpenRouterKey.objects.update(usage=None, is_limited=None, checked_at=None)
     html = render("{% openrouter_card %}", user)
-    assert "not known yet" in html
+    assert "not known" in html
     assert "US$" not in html
 
 

@@ -1,8 +1,6 @@
 """``openrouter_auth_check_keys``: asking about many keys at once."""
 
 import io
-import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -10,56 +8,37 @@ import sys
 import threading
 from collections import Counter
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import requests
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db.utils import OperationalError
 from django.utils import timezone
 
-from django_openrouter_auth import bulk_checking
-from django_openrouter_auth.bulk_checking import BulkCheck, GaveUp
+from django_openrouter_auth import bulk_introspection
+from django_openrouter_auth.bulk_introspection import BulkCheck, GaveUp
 from django_openrouter_auth.fields import SealedKey
 from django_openrouter_auth.management.progress import Progress
 from django_openrouter_auth.models import OpenRouterKey
 
 from .connecting import API
-from .example_site import PACKAGE, environment
+from .example_site import environment
+from .standin import STATUS, known
+from .stored_keys import TABLE, store_keys
+from .stored_keys import api_key as key_of
 
 DAY = timedelta(days=1)
 GOOD: tuple[int, dict[str, str], str] = (200, {}, '{"data": {"usage": 5}}')
 
 
-def key_of(number):
-    """Return the key of the user with a number."""
-    return f"sk-or-v1-{number:064x}"
-
-
 @pytest.fixture
 def keys(db):
-    """Make so many connected users, whose keys were last checked two days ago."""
+    """Store the keys of so many users, which were last checked two days ago."""
 
-    def make(count, **values):
-        users = User.objects.bulk_create(
-            User(username=f"user{number}", password="!") for number in range(count)
-        )
-        long_ago = timezone.now() - 2 * DAY
-        return OpenRouterKey.objects.bulk_create(
-            OpenRouterKey(
-                user=user,
-                source="oauth",
-                connected_at=long_ago,
-                checked_at=long_ago,
-                **OpenRouterKey.derive(user.pk, key_of(number)),
-                **values,
-            )
-            for number, user in enumerate(users)
-        )
+    def store(count, **values):
+        return store_keys(count, checked_at=timezone.now() - 2 * DAY, **values)
 
-    return make
+    return store
 
 
 @pytest.fixture
@@ -141,7 +120,7 @@ def test_limit(keys, answers):
 
 def test_pages(keys, answers, monkeypatch):
     """More keys than one page holds are all checked, with a limit between pages as well."""
-    monkeypatch.setattr(bulk_checking, "PAGE", 2)
+    monkeypatch.setattr(bulk_introspection, "PAGE", 2)
     keys(5)
     asked = answers(lambda api_key: GOOD)
     run(limit=3)
@@ -231,6 +210,29 @@ def test_retry_after(keys, answers, header, seconds):
     assert asked == {key_of(0): 2, key_of(1): 1}
 
 
+def test_retry_after_an_outage(keys, answers):
+    """A wait that comes with another error than 429 is kept as well."""
+    keys(2)
+    down = [key_of(0)]
+    busy = (503, {"Retry-After": "9"}, "")
+    answers(lambda api_key: busy if api_key in down and down.pop() else GOOD)
+    waited, pause = pausing()
+    check = BulkCheck(DAY, workers=1, pause=pause)
+    assert counts(check) == {"accepted": 2}
+    assert waited == [9, 30]
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_keys_that_always_fail_come_last(keys, answers, limit):
+    """Keys whose last check failed stand in nobody's way, whatever the limit."""
+    keys(30)
+    asked = answers(lambda api_key: GOOD if int(api_key[-2:], 16) >= 25 else (403, {}, ""))
+    for _ in range(15):
+        counts(BulkCheck(DAY, workers=1, limit=limit))
+        OpenRouterKey.objects.update(check_began_at=timezone.now() - DAY / 24)
+    assert all(asked[key_of(number)] == 1 for number in range(25, 30))
+
+
 def test_busy_twice(keys, answers):
     """A key for which OpenRouter has no time twice is left for the next run."""
     keys(2)
@@ -247,9 +249,11 @@ def test_longest_wait(keys, answers):
     keys(3)
     asked = answers(lambda api_key: (429, {"Retry-After": "3600"}, "{}"))
     waited, pause = pausing()
+    check = BulkCheck(DAY, workers=1, pause=pause)
     with pytest.raises(GaveUp, match="3600 seconds"):
-        counts(BulkCheck(DAY, workers=1, pause=pause))
+        counts(check)
     assert (waited, len(asked)) == ([], 1)
+    assert check.counts == {"not checked": 1}
 
 
 def test_outage(keys, answers):
@@ -266,7 +270,7 @@ def test_outage(keys, answers):
 def test_bad_moments(keys, answers):
     """A failure now and then is no outage."""
     keys(60)
-    answers(lambda api_key: GOOD if int(api_key[-2:], 16) % 10 == 0 else (500, {}, ""))
+    answers(lambda api_key: GOOD if int(api_key[-2:]) % 10 == 0 else (500, {}, ""))
     assert counts(BulkCheck(DAY, workers=1)) == {"accepted": 6, "not checked": 54}
 
 
@@ -305,70 +309,33 @@ def test_stopped(keys, answers, monkeypatch):
     assert f"Accepted by OpenRouter: {fresh}" in out.getvalue()
 
 
-class Patient(BaseHTTPRequestHandler):
-    """An OpenRouter that knows every key, and tells when somebody asks."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.server.asked.release()
-        with self.server.lock:
-            self.server.peers.add(self.client_address)
-        self.server.go_on.wait(20)
-        body = json.dumps({"data": {"usage": 1}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        """Say nothing."""
-
-
-@pytest.fixture
-def patient():
-    """A running stand-in that holds its answers back until ``go_on``."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Patient)
-    server.asked, server.go_on = threading.Semaphore(0), threading.Event()
-    server.peers, server.lock = set(), threading.Lock()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.go_on.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_connections_are_kept(keys, patient, settings):
+def test_connections_are_kept(keys, standin):
     """Each worker keeps one connection for all of its questions."""
-    settings.OPENROUTER_AUTH_API_URL = f"http://127.0.0.1:{patient.server_port}/api/v1"
     keys(20)
-    patient.go_on.set()
+    standin.minted += map(key_of, range(20))
     assert counts(BulkCheck(DAY, workers=3)) == {"accepted": 20}
-    assert len(patient.peers) <= 3
+    assert len({request.connection for request in standin.status_checks}) <= 3
 
 
-def test_real_ctrl_c(tmp_path, patient):
+@pytest.mark.process
+def test_real_ctrl_c(tmp_path, standin):
     """A process that gets SIGINT stores the answers under way, prints the counts and ends."""
+    asked, go_on = threading.Semaphore(0), threading.Event()
+
+    def hold_back(wire):
+        asked.release()
+        go_on.wait(20)
+        wire.send(known())
+
+    standin.answer(STATUS, *[hold_back] * 9)
     (tmp_path / "site_settings.py").write_text(
-        "from tests.settings import *\n"
-        f"OPENROUTER_AUTH_API_URL = 'http://127.0.0.1:{patient.server_port}/api/v1'\n"
+        f"from tests.settings import *\nOPENROUTER_AUTH_API_URL = {standin.url!r}\n"
     )
-    env = environment(tmp_path) | {"DJANGO_SETTINGS_MODULE": "site_settings"}
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path.cwd()), str(PACKAGE)])
+    env = environment(tmp_path, DJANGO_SETTINGS_MODULE="site_settings")
     manage = [sys.executable, "-W", "error", "-m", "django"]
     subprocess.run([*manage, "migrate", "-v0"], env=env, check=True)
-    made = (
-        "from datetime import timedelta; from django.utils import timezone;"
-        "from django.contrib.auth.models import User;"
-        "from django_openrouter_auth.models import OpenRouterKey as K;"
-        "[K.objects.create(user=u, source='oauth', connected_at=timezone.now(),"
-        " **K.derive(u.pk, 'sk-or-v1-' + str(u.pk) * 30))"
-        " for u in [User.objects.create(username=str(n)) for n in range(9)]]"
-    )
-    subprocess.run([*manage, "shell", "-v0", "-c", made], env=env, check=True)
+    store = "from tests.stored_keys import store_keys; store_keys(9)"
+    subprocess.run([*manage, "shell", "-v0", "-c", store], env=env, check=True)
     process = subprocess.Popen(
         [*manage, "openrouter_auth_check_keys", "--workers", "2"],
         env=env,
@@ -377,17 +344,15 @@ def test_real_ctrl_c(tmp_path, patient):
         text=True,
     )
     for _ in range(2):
-        assert patient.asked.acquire(timeout=30)
+        assert asked.acquire(timeout=30)
     process.send_signal(signal.SIGINT)
-    patient.go_on.set()
+    go_on.set()
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "Stopped" in err
     assert "Traceback" not in err
     with sqlite3.connect(tmp_path / "db.sqlite3") as database:
-        [(checked,)] = database.execute(
-            "SELECT count(*) FROM django_openrouter_auth_openrouterkey WHERE checked_at NOT NULL"
-        )
+        [(checked,)] = database.execute(f"SELECT count(*) FROM {TABLE} WHERE checked_at NOT NULL")
     database.close()
     assert 2 <= checked < 9
     assert f"Accepted by OpenRouter: {checked}" in out
@@ -465,6 +430,6 @@ def test_statements(keys, answers, django_assert_num_queries):
     """A key costs two statements: its turn and its verdict."""
     keys(10)
     answers(lambda api_key: GOOD)
-    # How many there are, one page, and the end of the pages.
-    with django_assert_num_queries(3 + 2 * 10):
+    # How many there are, one page and the end of the pages, and those that failed before.
+    with django_assert_num_queries(4 + 2 * 10):
         run()

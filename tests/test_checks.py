@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils.translation import gettext_lazy
 
-from django_openrouter_auth import checks
+from django_openrouter_auth import checks, site_checks
 from django_openrouter_auth.conf import AppSettings, app_settings, declared_settings
 
 # Django's own checks ask the database what it can do.
@@ -146,7 +146,7 @@ def test_unusable_keys_are_reported_once(settings):
 def test_worker_without_urls(settings):
     """A process that serves no pages needs no URLs."""
     settings.ROOT_URLCONF = None
-    assert checks.check_urls() == []
+    assert site_checks.check_urls() == []
 
 
 def test_fallbacks_of_none(settings):
@@ -190,7 +190,7 @@ class NoUrls:
 def test_forgotten_urls(settings):
     """CF 235: a forgotten include is an error that shows the line to add."""
     settings.ROOT_URLCONF = NoUrls
-    (error,) = checks.check_urls()
+    (error,) = site_checks.check_urls()
     assert error.id == "django_openrouter_auth.E003"
     assert 'include("django_openrouter_auth.urls")' in error.hint
 
@@ -303,7 +303,7 @@ def test_own_middleware(settings):
     replaced = {sessions: f"{__name__}.OwnSessions", users: "elsewhere.AuthenticationMiddleware"}
     paths = [replaced.get(path, path) for path in settings.MIDDLEWARE]
     settings.MIDDLEWARE = ["no.such.module", f"{__name__}.ids", *paths]
-    assert checks.check_middleware() == []
+    assert site_checks.check_middleware() == []
 
 
 def test_missing_sessions_app(settings):
@@ -311,9 +311,9 @@ def test_missing_sessions_app(settings):
     settings.INSTALLED_APPS = [
         name for name in settings.INSTALLED_APPS if not re.search("sessions|sandbox", name)
     ]
-    assert [item.id for item in checks.check_middleware()] == ["django_openrouter_auth.E007"]
+    assert [item.id for item in site_checks.check_middleware()] == ["django_openrouter_auth.E007"]
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    assert checks.check_middleware() == []
+    assert site_checks.check_middleware() == []
 
 
 def test_missing_csrf_middleware(settings, user):
@@ -339,7 +339,7 @@ def test_site_without_messages(settings):
 def test_worker_without_middleware(settings):
     """A process that serves no pages needs no middleware."""
     settings.MIDDLEWARE, settings.ROOT_URLCONF = [], None
-    assert checks.check_middleware() == []
+    assert site_checks.check_middleware() == []
 
 
 # Cookies and headers
@@ -408,13 +408,13 @@ def policy(name: str, form_action: object) -> object:
 def test_policy_that_stops_the_button(settings, middleware, name, verb):
     """CF 235, TT 195: a policy whose ``form-action`` leaves OpenRouter out is a warning."""
     setattr(settings, name, policy(name, ["'self'"]))
-    assert checks.check_content_security_policy() == []  # nobody sends it
+    assert site_checks.check_content_security_policy() == []  # nobody sends it
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, middleware]
-    (warning,) = checks.check_content_security_policy()
+    (warning,) = site_checks.check_content_security_policy()
     assert warning.id == "django_openrouter_auth.W008"
     assert f"of {name} does not allow https://openrouter.ai, so Chromium {verb}" in warning.msg
     setattr(settings, name, policy(name, ["'self'", "https://openrouter.ai"]))
-    assert checks.check_content_security_policy() == []
+    assert site_checks.check_content_security_policy() == []
 
 
 @pytest.mark.parametrize(
@@ -453,14 +453,14 @@ def test_sources(settings, source, is_enough):
     settings.OPENROUTER_AUTH_SITE_URL = "https://app.example"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, DJANGO_CSP]
     settings.CONTENT_SECURITY_POLICY = policy("CONTENT_SECURITY_POLICY", source)
-    assert (checks.check_content_security_policy() == []) is is_enough
+    assert (site_checks.check_content_security_policy() == []) is is_enough
 
 
 def test_empty_list_of_sources(settings):
     """Django sends no directive for an empty list, so nothing is stopped."""
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, DJANGO]
     settings.SECURE_CSP = policy("SECURE_CSP", [])
-    assert checks.check_content_security_policy() == []
+    assert site_checks.check_content_security_policy() == []
 
 
 @pytest.mark.parametrize("site_url", [None, "http://localhost:8000"])
@@ -470,7 +470,7 @@ def test_sandbox_on_this_site(settings, site_url):
     settings.OPENROUTER_AUTH_AUTHORIZE_URL = "http://localhost:8000/openrouter-sandbox/auth"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, DJANGO]
     settings.SECURE_CSP = policy("SECURE_CSP", ["'self'"])
-    assert checks.check_content_security_policy() == []
+    assert site_checks.check_content_security_policy() == []
 
 
 # Libraries
@@ -489,16 +489,16 @@ def test_sandbox_on_this_site(settings, site_url):
 )
 def test_urllib3(monkeypatch, installed, expected):
     """CF 235, D10: an old urllib3 is a warning that names the version."""
-    monkeypatch.setattr(checks, "version", {"urllib3": installed}.__getitem__)
-    found = checks.check_libraries()
+    monkeypatch.setattr(site_checks, "version", {"urllib3": installed}.__getitem__)
+    found = site_checks.check_libraries()
     assert [item.id for item in found] == [f"django_openrouter_auth.{name}" for name in expected]
     assert all(f"urllib3 {installed} " in item.msg for item in found)
 
 
 def test_no_urllib3(monkeypatch):
     """A process that has no metadata of its libraries is not told about them."""
-    monkeypatch.setattr(checks, "version", Mock(side_effect=PackageNotFoundError))
-    assert checks.check_libraries() == []
+    monkeypatch.setattr(site_checks, "version", Mock(side_effect=PackageNotFoundError))
+    assert site_checks.check_libraries() == []
 
 
 # What holds for all of them
@@ -572,7 +572,7 @@ def test_checks_never_raise(settings, name):
 def test_urls_that_cannot_be_loaded(settings):
     """CF 235: URLs that raise are left to Django's own check, which shows where."""
     settings.ROOT_URLCONF = "no.such.module"
-    assert checks.check_urls() == []
+    assert site_checks.check_urls() == []
 
 
 @pytest.mark.parametrize(
@@ -599,5 +599,31 @@ def test_ids_are_listed_once():
         word.strip("`").split(".")[1] for word in checks.__doc__.split() if "_auth." in word
     ]
     assert sorted(documented) == sorted(set(documented))
-    used = {part[:4] for part in inspect.getsource(checks).split("{LABEL}.")[1:]}
+    sources = inspect.getsource(checks) + inspect.getsource(site_checks)
+    used = set(re.findall(r'id="django_openrouter_auth\.(\w+)"', sources))
     assert used == set(documented)
+
+
+@pytest.mark.parametrize("name", ["CONNECTED_URL", "DISCONNECTED_URL"])
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("nowhere", ["W013"]), ("openrouter_auth:manage", []), ("/shop/", []), (None, [])],
+)
+def test_url_name_that_does_not_exist(settings, name, wanted, found):
+    """W013: a URL name that does not exist is reported, since people would land elsewhere."""
+    setattr(settings, f"OPENROUTER_AUTH_{name}", wanted)
+    assert [str(item.id)[-4:] for item in checks.check_targets()] == found
+
+
+def test_targets_of_a_worker(settings):
+    """A process without URLs has no targets to look up."""
+    settings.OPENROUTER_AUTH_CONNECTED_URL = "nowhere"
+    settings.ROOT_URLCONF = None
+    assert checks.check_targets() == []
+
+
+def test_targets_with_broken_urls(settings):
+    """URLs that cannot be loaded are Django's to report."""
+    settings.OPENROUTER_AUTH_CONNECTED_URL = "nowhere"
+    settings.ROOT_URLCONF = "tests.no_such_module"
+    assert checks.check_targets() == []

@@ -20,7 +20,6 @@ from django_openrouter_auth.client import (
     BearerAuth,
     ExchangedKey,
     OpenRouterConnection,
-    OpenRouterSession,
 )
 from django_openrouter_auth.exceptions import (
     KeyRejected,
@@ -31,6 +30,7 @@ from django_openrouter_auth.exceptions import (
     TLSError,
 )
 from django_openrouter_auth.key_info import read_identifier, read_key_info
+from django_openrouter_auth.session import OpenRouterSession
 
 from .authority import Authority
 from .standin import EXCHANGE, STATUS, Standin, Wire, cut, drip, known, refusal, reply, silence
@@ -364,6 +364,23 @@ def test_retry_after(standin, given, seconds):
     assert (error.retry_after, error.stage, error.status_code) == (seconds, "exchange", 429)
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("Wed, 21 Oct 2026 07:29:30 GMT", 90),
+        ("Wed, 21 Oct 2026 07:00:00 GMT", 0),
+        ("Wed, 21 Oct 2099 07:00:00 GMT", None),
+        ("Wed, 99 Oct 2026 07:00:00 GMT", None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_a_date(standin, monkeypatch, given, seconds, status):
+    """The wish may be a date, and come with a server error; one that is too far is none."""
+    monkeypatch.setattr(client.time, "time", lambda: 1792567680.0)
+    standin.answer(EXCHANGE, reply(status=status, Retry_After=given))
+    assert failure().retry_after == seconds
+
+
 def test_rejected_key(standin):
     """401 at ``GET /key`` is a dead key; at the exchange it is not understood."""
     with OpenRouterConnection() as connection, pytest.raises(KeyRejected) as caught:
@@ -388,7 +405,7 @@ def pool() -> Iterator[None]:
     """Connections of this thread, closed when the test ends."""
     vars(client._per_thread).clear()
     yield
-    client._of_this_thread(client.OpenRouterAdapter).close()
+    client.of_this_thread(client.OpenRouterAdapter).close()
     vars(client._per_thread).clear()
 
 
@@ -603,7 +620,7 @@ def test_connections_belong_to_a_thread(session, standin):
 
     def elsewhere() -> None:
         OpenRouterSession(KEY, confirm_rejection=lambda: None).get("key")
-        client._of_this_thread(client.OpenRouterAdapter).close()
+        client.of_this_thread(client.OpenRouterAdapter).close()
 
     session.get("key")
     thread = threading.Thread(target=elsewhere)
@@ -702,10 +719,10 @@ def test_identifiers(given, read):
 
 def test_connections_are_not_shared_with_a_forked_process(monkeypatch):
     """After a fork a process opens connections of its own: answers would be mixed up."""
-    mine = client._of_this_thread(client.OpenRouterAdapter)
-    assert client._of_this_thread(client.OpenRouterAdapter) is mine
+    mine = client.of_this_thread(client.OpenRouterAdapter)
+    assert client.of_this_thread(client.OpenRouterAdapter) is mine
     monkeypatch.setattr(client.os, "getpid", lambda: -1)
-    theirs = client._of_this_thread(client.OpenRouterAdapter)
+    theirs = client.of_this_thread(client.OpenRouterAdapter)
     assert theirs is not mine
     monkeypatch.undo()
 

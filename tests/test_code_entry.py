@@ -8,6 +8,8 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
+from django_openrouter_auth.attempts import claim_attempt, release_attempt
+from django_openrouter_auth.exceptions import StateUnknown
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.pkce import make_code_challenge
 
@@ -269,7 +271,9 @@ def test_five_tries(browser, waiting, openrouter):
     """After five refused codes the attempt is over, and the page has a new link."""
     openrouter.refuses(400)
     for _ in range(5):
-        enter(browser, "wrong")
+        list(browser.get("/openrouter/").context["messages"])
+        response = enter(browser, "wrong")
+    assert "five tries are used up" in message_text(response)
     attempt = ConnectAttempt.objects.get()
     assert (attempt.tries, attempt.outcome, attempt.code_verifier) == (5, "exchange_rejected", None)
     list(browser.get("/openrouter/").context["messages"])
@@ -353,6 +357,41 @@ def test_twice(browser, waiting, openrouter):
     list(browser.get("/openrouter/").context["messages"])
     assert outcome(enter(browser)) == ("error", "state_unknown")
     assert len(openrouter.exchanges) == 1
+
+
+def test_interrupted(browser, waiting, openrouter):
+    """A request that died while it had the code is said to have; a key may be left over."""
+    ConnectAttempt.objects.update(claimed_at=timezone.now() - timedelta(minutes=5))
+    response = enter(browser)
+    assert "interrupted" in message_text(response)
+    assert "nobody uses" in message_text(response)
+    assert openrouter.exchanges == []
+
+
+def test_two_tabs(browser, waiting, openrouter):
+    """The page and the form agree on which attempt goes on, also after one in another tab ended."""
+    ConnectAttempt.objects.update(claimed_at=timezone.now())
+    ask_for_code(browser)
+    enter(browser)
+    list(browser.get("/openrouter/").context["messages"])
+    ConnectAttempt.objects.filter(outcome="").update(claimed_at=None, tries=1)
+    assert ask_for_code(browser) == waiting
+    assert outcome(enter(browser)) == ("success", "connected")
+
+
+def test_tries_are_counted_in_the_database(user, browser, waiting, openrouter):
+    """Requests that read the attempt at the same time have five tries together."""
+    openrouter.refuses()
+    stale = [ConnectAttempt.objects.get() for _ in range(8)]
+    ended = []
+    for attempt in stale:
+        try:
+            claim_attempt(attempt)
+        except StateUnknown:
+            ended.append(attempt)
+        else:
+            release_attempt(attempt)
+    assert len(ended) == 3
 
 
 def test_double_click(browser, waiting, openrouter):

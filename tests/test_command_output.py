@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,7 @@ def test_reader_has_gone(unread):
     command.report("two")
     unread.write("three")
     unread.flush()
+    assert os.fstat(unread.fileno()).st_rdev == Path(os.devnull).stat().st_rdev
 
 
 def test_no_streams_at_all(monkeypatch):

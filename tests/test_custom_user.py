@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.process
 def test_user_model_with_a_uuid_and_without_names():
     """A UUID as primary key, an address for a name and no ``is_active`` column are all fine."""
     done = subprocess.run(

@@ -255,9 +255,15 @@ def test_one_line_gives_the_pages_the_look_of_a_site(browser, settings, tmp_path
 
 
 def test_every_shortcut_is_described():
-    """Autodoc shows every public name of ``shortcuts``."""
-    shown = re.findall(r"autofunction:: (\w+)", PAGES["reference/python"])
+    """Every public name of ``shortcuts`` is described as one of that module, and is there."""
+    (part,) = re.findall(
+        r"^\.\. currentmodule:: django_openrouter_auth\.shortcuts$(.*?)^\.\. currentmodule::",
+        PAGES["reference/python"],
+        re.MULTILINE | re.DOTALL,
+    )
+    shown = re.findall(r"^\.\. (?:autofunction|py:class):: (\w+)$", part, re.MULTILINE)
     assert sorted(shown) == sorted(shortcuts.__all__)
+    assert all(hasattr(shortcuts, name) for name in shown)
 
 
 def test_every_way_to_require_a_key_is_described():
@@ -365,10 +371,10 @@ def test_arguments_of_signals_are_described(
 
 
 def test_every_check_is_described():
-    """The page of checks has every id that the code uses, and no other."""
-    ids = set(re.findall(r"{LABEL}\.([EW]\d+)", Path(checks.__file__).read_text()))
+    """The page of checks has every id of the table in the code, and no other."""
+    ids = set(re.findall(r"django_openrouter_auth\.[EW]\d+", str(checks.__doc__)))
     found = described("reference/checks", "check")
-    assert set(found) == {f"{checks.LABEL}.{name}" for name in ids}
+    assert set(found) == ids
     assert all("Fix: " in text for text in found.values())
 
 
@@ -505,7 +511,7 @@ def run(block: str, **names: Any) -> dict[str, Any]:
 
 def test_every_python_block_runs():
     """Each Python block names its file, and the tests below run the blocks of each file."""
-    # tests/test_testing.py runs those of ``chat``, together as a site.
+    # tests/testing/test_site.py runs those of ``chat``, together as a site.
     chat = ("chat/views.py", "chat/tests.py", "chat/test_views.py")
     # tests/celery/ runs those of a site with workers.
     workers = ("celery.py", "tasks.py")
@@ -560,18 +566,38 @@ def test_view_block(user, connected, openrouter, other_user):
     assert (refused.status_code, b"not_connected" in refused.content) == (403, True)
 
 
-def test_stream_block(user, connected, openrouter):
-    """The example of a stream yields its words, comments and umlauts included."""
-    lines = [": OPENROUTER PROCESSING", *map(chunk, ("Grüß", " Gott")), "data: [DONE]"]
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("data: [DONE]", "Grüß Gott"),
+        ('data: {"error": {"code": 502}}', "Grüß Gott (OpenRouter broke off here.)"),
+    ],
+)
+def test_stream_block(rf, user, connected, openrouter, end, words):
+    """The example of a stream yields its words, comments and umlauts included, and its end."""
+    lines = [": OPENROUTER PROCESSING", *map(chunk, ("Grüß", " Gott")), end]
     openrouter.mock.post(
         f"{API}/chat/completions",
         body="\n\n".join(lines).encode(),
         content_type="text/event-stream",
     )
-    assert list(run(block_with("views.py", "def words("))["words"](user, "Hello?")) == [
-        "Grüß",
-        " Gott",
-    ]
+    assert b"".join(stream(rf, user)).decode() == words
+
+
+def test_stream_block_on_a_bad_day(rf, user, connected, openrouter):
+    """The example of a stream answers in words or with the way to connect, before it begins."""
+    openrouter.mock.post(f"{API}/chat/completions", status=402)
+    assert stream(rf, user).status_code == 503
+    openrouter.mock.upsert("POST", f"{API}/chat/completions", status=401)
+    openrouter.forgets()
+    assert stream(rf, user)["Location"] == "/openrouter/connect/?next=%2F%3Fquestion%3DHello%253F"
+
+
+def stream(rf, user):
+    """Call the example of a stream."""
+    request = rf.get("/", {"question": "Hello?"})
+    request.user = user
+    return run(block_with("views.py", "def words("))["stream"](request)
 
 
 @pytest.mark.usefixtures("pools")
@@ -596,7 +622,7 @@ def test_site_key_block(user, connected, other_user, settings):
 @pytest.mark.parametrize("name", ["chat", "models", "Settings"])
 def test_requiring_block(name, rf, user, connected, other_user):
     """The examples of required keys let in who has one, and send others to connect."""
-    view = run(block_with("views.py", "openrouter_key_required"))[name]
+    view = run(block_with("views.py", "OpenRouterKeyRequiredMixin"))[name]
     if name == "models":
         view = async_to_sync(view)
     elif name == "Settings":

@@ -196,21 +196,21 @@ def test_wrong_arguments(argument):
 
 
 NO_EXAMINATION = {"check_secure_cookie"}  # said by the one of the session cookie
+EXAMINED = [
+    check
+    for check in (*checks.CHECKS, *checks.DEPLOYMENT_CHECKS)
+    if check.__name__ not in NO_EXAMINATION
+]
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted(
-        {check.__name__ for check in (*checks.CHECKS, *checks.DEPLOYMENT_CHECKS)} - NO_EXAMINATION
-    ),
-)
-def test_every_check_is_made(site, monkeypatch, name):
+@pytest.mark.parametrize("check", EXAMINED, ids=lambda check: check.__name__)
+def test_every_check_is_made(site, monkeypatch, check):
     """The checks of the app are examinations; one that breaks is reported by type alone."""
 
     def fail(**kwargs: Any) -> list[Any]:
         raise LookupError("hunter2")
 
-    monkeypatch.setattr(checks, name, fail)
+    monkeypatch.setattr(sys.modules[check.__module__], check.__name__, fail)
     report = Report("--offline")
     (text,) = [text for level, text in report.findings if level == "FAILED"]
     assert "This could not be examined: LookupError. Fix: " in text
@@ -455,6 +455,25 @@ def test_session_cookie(site, changes, level, words):
     found, text = about("session cookie")
     assert found == level
     assert words in text
+
+
+@pytest.mark.parametrize(
+    ("policy", "level"),
+    [
+        (None, "ok"),
+        ("same-origin", "ok"),
+        ("same-origin-allow-popups", "ok"),
+        ("noopener-allow-popups", "ok"),
+        ("unsafe-none", "ok"),
+        ("same_origin", "warning"),
+        ("", "warning"),
+        (["same-origin"], "warning"),
+    ],
+)
+def test_opener_policy(site, policy, level):
+    """CF 235: a policy that browsers ignore is a warning, and every other one works."""
+    site.SECURE_CROSS_ORIGIN_OPENER_POLICY = policy
+    assert about("opener policy")[0] == level
 
 
 @pytest.mark.parametrize(
@@ -714,6 +733,7 @@ def run(*args: str, **options: Any) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [[], ["-v", "3"], ["-v", "0"]])
 def test_database_without_tables(arguments):
     """MC 231, MG 233: before the first ``migrate`` the doctor says so and ends with 1."""
@@ -727,6 +747,7 @@ def test_database_without_tables(arguments):
     )
 
 
+@pytest.mark.process
 def test_wrong_arguments_on_the_command_line():
     """MC 231: a shell gets the usage and exit code 2, as from every command."""
     done = run("--keys")
@@ -734,6 +755,7 @@ def test_wrong_arguments_on_the_command_line():
     assert "usage: " in done.stderr
 
 
+@pytest.mark.process
 def test_reader_that_has_gone():
     """MC 231: the exit code tells the result also when nobody reads the lines."""
     reader, writer = os.pipe()

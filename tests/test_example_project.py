@@ -12,7 +12,8 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from tests.example_site import MANAGE, environment, free_port, manage, serve
+from tests.example_site import MANAGE, environment, manage, serve
+from tests.processes import free_port
 
 LIVE = {"DEBUG": "0", "OPENROUTER": "real", "SITE_URL": "https://chat.example"}
 
@@ -70,6 +71,7 @@ def sign_in(origin, username, password):
         return response.read().decode()
 
 
+@pytest.mark.process
 def test_own_tests(tmp_path):
     """Its pages, a conversation with the sandbox, and what it says when something goes wrong."""
     done = manage(environment(tmp_path), "test", "chat")
@@ -77,6 +79,7 @@ def test_own_tests(tmp_path):
     assert "\nOK\n" in done.stderr
 
 
+@pytest.mark.process
 class TestSettings:
     def test_checks_find_nothing(self, tmp_path):
         done = manage(environment(tmp_path), "check", "--fail-level", "WARNING")
@@ -172,6 +175,7 @@ class TestDatabaseURL:
         assert "hidden" not in str(caught.value)
 
 
+@pytest.mark.process
 class TestDemo:
     def test_works_twice_and_from_a_path_with_a_space(self, tmp_path):
         """And without any environment variable: it makes its database and its secrets itself."""

@@ -27,7 +27,9 @@ def test_next_in_a_json_body(browser, openrouter):
     assert ConnectAttempt.objects.get().next_url == "/app/chat/"
 
 
-@pytest.mark.parametrize("wanted", ["//evil.example/", "https://evil.example/", 7, None, ["/"]])
+@pytest.mark.parametrize(
+    "wanted", ["//evil.example/", "https://evil.example/", 7, None, ["/"], "/\ud800"]
+)
 def test_next_that_cannot_be_used(browser, wanted):
     """RH 67: a ``next`` of another site or another type is left out."""
     assert send(browser, "connect", {"next": wanted}).status_code == 200
@@ -129,6 +131,21 @@ def test_strangers(client, db, page):
     assert response.status_code == 401
     assert response["Content-Type"] == "application/problem+json"
     assert response["Cache-Control"] == "no-store"
+
+
+def test_json_body_is_enough(browser):
+    """Who sends JSON is a program, also where it accepts anything, as fetch() does by itself."""
+    response = browser.post("/openrouter/connect/", {}, content_type="application/json")
+    assert response.json()["authorization_url"].startswith("https://openrouter.ai/auth?")
+
+
+def test_key_that_may_be_left_over(browser, openrouter):
+    """A program is told of a key that may have been made, and where its user deletes it."""
+    browser.get("/openrouter/code/", headers=JSON)
+    openrouter.mock.upsert("POST", "https://openrouter.ai/api/v1/auth/keys", status=500)
+    body = send(browser, "code", {"code": CODE}).json()
+    assert "A key that nobody uses may now be in your OpenRouter account" in body["detail"]
+    assert body["openrouter_keys"] == "https://openrouter.ai/settings/keys"
 
 
 def test_insecure_callback(browser, settings):

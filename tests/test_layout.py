@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ LAYERS = {
     "key_info": {"conf"},
     "transport": set(),
     "client": {"__init__", "conf", "exceptions", "key_info", "transport"},
+    "session": {"client", "conf", "exceptions"},
     "fields": {"conf", "exceptions"},
     "models": {"conf", "fields"},
     "authorization": {"conf", "exceptions", "pkce"},
@@ -27,16 +29,17 @@ LAYERS = {
     "rotation": {"fields", "models"},
     "keys": {"client", "models", "exceptions"},
     "announcements": {"keys", "models", "signals"},
-    "checking": {"announcements", "exceptions", "key_info", "keys", "models"},
-    "bulk_checking": {"checking", "exceptions", "key_info", "keys", "models"},
-    "contrib.celery": {"checking", "exceptions", "keys", "models"},
-    "using": {"checking", "client", "conf", "exceptions", "keys"},
+    "introspection": {"announcements", "exceptions", "key_info", "keys", "models"},
+    "bulk_introspection": {"introspection", "exceptions", "key_info", "keys", "models"},
+    "contrib.celery": {"introspection", "exceptions", "keys", "models"},
+    "credentials": {"introspection", "conf", "exceptions", "keys", "session"},
     "storing": {"attempts", "exceptions", "key_info", "keys", "models"},
     "finishing": {
         "announcements",
         "attempts",
-        "checking",
+        "introspection",
         "exceptions",
+        "key_info",
         "keys",
         "models",
         "storing",
@@ -45,23 +48,22 @@ LAYERS = {
         "announcements",
         "attempts",
         "authorization",
-        "checking",
+        "introspection",
         "conf",
         "exceptions",
         "finishing",
         "keys",
         "models",
-        "storing",
     },
-    "sdks": {"__init__", "conf", "exceptions", "using"},
-    "openai_client": {"conf", "exceptions", "keys", "sdks", "using"},
-    "openrouter_client": {"conf", "keys", "sdks", "using"},
-    "shortcuts": {"keys", "openai_client", "openrouter_client", "using"},
+    "sdks": {"__init__", "conf", "exceptions", "credentials"},
+    "openai_sdk": {"conf", "exceptions", "keys", "sdks", "credentials"},
+    "openrouter_sdk": {"conf", "keys", "sdks", "credentials"},
+    "shortcuts": {"keys", "openai_sdk", "openrouter_sdk", "credentials"},
     "redirects": set(),
     "status": {"models"},
     "answers": {"attempts", "conf", "exceptions", "finishing", "models"},
-    "pages": {"answers", "conf", "exceptions", "keys", "redirects"},
-    "requiring": {"answers", "checking", "exceptions", "keys", "models", "redirects"},
+    "pages": {"answers", "authorization", "conf", "exceptions", "keys", "redirects"},
+    "requiring": {"answers", "introspection", "exceptions", "keys", "models", "redirects"},
     "decorators": {"requiring"},
     "mixins": {"decorators"},
     "middleware": {"requiring"},
@@ -91,15 +93,42 @@ LAYERS = {
     "templatetags.openrouter_auth": {"keys", "redirects"},
     "admin": {"services", "models"},
     "csp": {"conf"},
-    "checks": {"authorization", "conf", "csp", "fields"},
-    "doctor": {"checks", "conf", "exceptions", "keys", "models"},
+    "site_checks": {"conf", "csp"},
+    "checks": {"authorization", "conf", "fields", "site_checks"},
+    "doctor": {
+        "authorization",
+        "checks",
+        "conf",
+        "exceptions",
+        "keys",
+        "models",
+        "site_checks",
+    },
     "apps": {"checks"},
+    "management.base": set(),
+    "management.progress": set(),
+    "management.commands.openrouter_auth_check_keys": {
+        "bulk_introspection",
+        "management.base",
+        "management.progress",
+    },
+    "management.commands.openrouter_auth_doctor": {"conf", "doctor", "management.base"},
+    "management.commands.openrouter_auth_prune_attempts": {"management.base", "pruning"},
+    "management.commands.openrouter_auth_rotate_keys": {
+        "management.base",
+        "management.progress",
+        "models",
+        "rotation",
+    },
+    # The only door to the sandbox, which runs in a process of its own.
+    "management.commands.openrouter_auth_sandbox": {"conf", "management.base", "sandbox"},
     "testing.facts": {"fields"},
     "testing.users": {"testing.facts", "key_info", "keys", "models"},
     "testing.provider": {"testing.facts", "testing.sdk_calls", "conf"},
     "testing.sdk_calls": set(),
     "testing.flow": {"testing.facts"},
-    "testing.leaks": {"testing.facts", "conf", "exceptions", "keys"},
+    "testing.capture": set(),
+    "testing.leaks": {"testing.capture", "testing.facts", "conf", "exceptions", "keys"},
     "testing.cases": {"testing.facts", "testing.leaks", "testing.provider"},
     "testing.__init__": {
         "testing.cases",
@@ -112,26 +141,29 @@ LAYERS = {
 }
 FOREIGN = {
     # The provider of the tests plays their errors.
-    "requests": {"client", "testing.provider", "testing.sdk_calls"},
+    "requests": {"client", "session", "testing.provider", "testing.sdk_calls"},
     "urllib3": {"client", "transport", "testing.provider"},
     "responses": {"testing.provider"},
     "pytest": {"pytest_plugin"},
     "celery": {"contrib.celery"},
-    "openai": {"openai_client"},
-    "openrouter": {"openrouter_client"},
-    "httpx": {"openrouter_client"},
+    "tqdm": {"management.progress"},
+    "openai": {"openai_sdk"},
+    "openrouter": {"openrouter_sdk"},
+    "httpx": {"openrouter_sdk"},
     "fernet_fields": {"fields"},
     "cryptography": {"fields"},
     "django.conf": {"conf"},
 }
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Every module of the core by its dotted name: without migrations and sandbox."""
     paths = [
         *ROOT.glob("*.py"),
         *ROOT.glob("templatetags/openrouter_auth.py"),
         *ROOT.glob("contrib/celery.py"),
+        *ROOT.glob("management/**/[!_]*.py"),
         *ROOT.glob("testing/*.py"),
     ]
     return {
@@ -205,11 +237,11 @@ def test_sandbox_knows_only_pkce():
         ), path
 
 
-def test_only_services_write_rows():
+def test_who_writes_rows():
     """Rows are written by seven modules alone, so that writes keep their promises.
 
     And by ``testing.users``, for tests that need a row without the flow that makes it;
-    ``tests/test_testing.py`` compares its rows with those of the flow.
+    ``tests/testing/test_users.py`` compares its rows with those of the flow.
     """
     writes = {"save", "create", "update", "delete", "bulk_create", "bulk_update"}
     writes |= {"execute", "executemany"}  # SQL
@@ -217,7 +249,7 @@ def test_only_services_write_rows():
         if name in {
             "services",
             "attempts",
-            "checking",
+            "introspection",
             "keys",
             "pruning",
             "rotation",
@@ -254,20 +286,9 @@ def test_setting_up_imports_no_network_library():
     assert result.stdout.strip() == "[]"
 
 
-def test_public_names():
-    """What sites import is where the documentation says."""
-    from django_openrouter_auth import exceptions, shortcuts
+def test_one_base_of_exceptions():
+    """What a site catches has one base class."""
+    from django_openrouter_auth import exceptions
 
-    assert set(shortcuts.__all__) == {
-        "get_api_key",
-        "aget_api_key",
-        "resolve_api_key",
-        "aresolve_api_key",
-        "get_session",
-        "get_openai_client",
-        "aget_openai_client",
-        "get_openrouter_client",
-        "aget_openrouter_client",
-    }
     for name in ("NotConnected", "KeyRejected", "KeyUnreadable"):
         assert issubclass(getattr(exceptions, name), exceptions.OpenRouterAuthError)

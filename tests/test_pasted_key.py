@@ -212,7 +212,10 @@ def test_disconnect_meanwhile_wins(user, browser, openrouter):
 
     openrouter.mock.remove("GET", f"{API}/key")
     openrouter.mock.add_callback("GET", f"{API}/key", disconnect, content_type="application/json")
-    assert outcome(paste(browser)) == ("error", "storage_failed")
+    response = paste(browser)
+    assert outcome(response) == ("error", "storage_failed")
+    assert "The key itself is as it was" in message_text(response)
+    assert "nobody uses" not in message_text(response)
     assert not OpenRouterKey.objects.exists()
 
 
@@ -233,9 +236,3 @@ def test_wrong_encryption_keys(browser, openrouter, settings):
     settings.FERNET_KEYS = [None]
     assert outcome(paste(browser)) == ("error", "misconfigured")
     assert len(openrouter.mock.calls) == 0
-
-
-def test_source(user, openrouter):
-    """Who stores a key for somebody says by which way it came."""
-    services.adopt_key(user=user, text=KEY, source=OpenRouterKey.Source.ADMIN)
-    assert row()["source"] == "admin"

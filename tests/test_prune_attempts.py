@@ -182,7 +182,7 @@ def test_what_changes_meanwhile_stays(attempt):
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(end_it):
-        assert pruning.delete_in_batches(expired, 10) == 1
+        assert list(pruning.delete_in_batches(expired, 10)) == [1]
     assert left() == {changed.pk}
 
 
@@ -253,17 +253,41 @@ def test_extreme_arguments(argument, attempt):
     assert "1 expired" in prune(argument)
 
 
-def test_a_database_that_refuses(attempt, monkeypatch):
-    """Trouble in the middle is a CommandError that says how to go on."""
+def prune_until(error):
+    """Run the command, whose second deletion ends so; return what it printed and how it ended."""
+    deletions, out = count(1), io.StringIO()
 
-    def refuse(*args):
-        raise OperationalError("database is locked: sk-or-v1-secret")
+    def end_it(execute, sql, params, many, context):
+        if sql.startswith("DELETE") and next(deletions) == 2:
+            raise error
+        return execute(sql, params, many, context)
 
-    monkeypatch.setattr(pruning, "attempt_rows", refuse)
-    with pytest.raises(CommandError) as trouble:
-        prune()
-    assert "run this again" in str(trouble.value)
-    assert "sk-or" not in str(trouble.value)
+    with connection.execute_wrapper(end_it), pytest.raises(CommandError) as trouble:
+        call_command(COMMAND, batch_size=2, stdout=out)
+    return out.getvalue(), trouble.value
+
+
+def test_a_database_that_refuses(attempt):
+    """Trouble in the middle ends with the counts so far, and a text that says how to go on."""
+    for _ in range(3):
+        attempt(DAY)
+    printed, error = prune_until(OperationalError("database is locked\nLINE 1: DELETE"))
+    assert printed == "Deleted attempts: 2 expired, 0 interrupted, 0 ended.\n"
+    assert error.returncode == 1
+    assert str(error).startswith("The database refused: database is locked. ")
+    assert "LINE" not in str(error)
+    assert "run this command again" in str(error)
+
+
+def test_interrupted(transactional_db, attempt):
+    """MC 231: Ctrl-C ends with the counts so far and the usual exit code; a rerun completes."""
+    for _ in range(3):
+        attempt(DAY)
+    printed, error = prune_until(KeyboardInterrupt())
+    assert printed == "Deleted attempts: 2 expired, 0 interrupted, 0 ended.\n"
+    assert error.returncode == 130
+    assert "Stopped" in str(error)
+    assert "1 expired" in prune()
 
 
 def test_attempts_of_the_flow(browser, openrouter):
@@ -280,15 +304,17 @@ def test_attempts_of_the_flow(browser, openrouter):
 # In a process of its own
 
 
+@pytest.mark.process
 def test_a_site_without_tables(tmp_path):
     """MC 231: before ``migrate`` the command ends with 1 and one line, without a traceback."""
     done = manage(environment(tmp_path), COMMAND)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("CommandError: The database refused")
-    assert "Run migrate" in done.stderr
+    assert (done.returncode, done.stdout) == (1, NOTHING)
+    assert done.stderr.startswith("CommandError: The database refused: ")
+    assert 'Run "manage.py migrate"' in done.stderr
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.process
 def test_closed_output_does_not_matter(tmp_path):
     """MC 231: with stdout closed, or nobody who reads it, the command does its work in silence."""
     env = environment(tmp_path)

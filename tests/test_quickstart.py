@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from .example_site import free_port, serve
+from .example_site import serve
+from .processes import free_port
 from .test_readme import APP, BUTTON, SANDBOX, SANDBOX_URLS, URLS
 
 pytestmark = pytest.mark.packaging

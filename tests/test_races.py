@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Barrier, Event
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -309,6 +310,13 @@ def test_confirmation_that_got_lost(browser, user, openrouter, db, monkeypatch):
     assert get_api_key(user) == KEY
 
 
+def test_two_stores_of_one_user(user, connected, db):
+    """RC 58: of two keys that are stored at once, the later one replaces the earlier by name."""
+    with pytest.raises(IntegrityError):
+        storing._write_key(user, OpenRouterKey.derive(user.pk, OTHER_KEY), fingerprint("another"))
+    assert get_api_key(user) == KEY
+
+
 def test_same_key_again(browser, user, connected, openrouter, db):
     """A provider that hands out the same key again has not left an old one behind."""
     response = browser.get(start(browser).path, {"code": CODE})
@@ -501,6 +509,53 @@ def test_two_disconnects_at_once(threads, browser, connected, openrouter):
 
     assert threads(leave, leave) == [303, 303]
     assert not OpenRouterKey.objects.exists()
+
+
+def until_somebody_waits() -> None:
+    """Return when another connection waits for a lock."""
+    deadline = monotonic() + PATIENCE
+    while monotonic() < deadline:
+        with connection.cursor() as cursor:
+            # Inside a transaction the server shows the same picture again and again otherwise.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone() != (0,):
+                return
+    pytest.fail("nobody waits")
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("before", [None, OTHER_KEY])
+def test_disconnect_names_the_key_that_came_meanwhile(
+    threads, browser, user, openrouter, monkeypatch, before
+):
+    """T27: a key that is stored while its user disconnects is deleted, and named as such."""
+    if before:
+        openrouter.grants(before)
+        browser.get(start(browser).path, {"code": CODE})
+        browser.get("/openrouter/")
+    openrouter.grants(KEY)
+    started, stored, write = start(browser), Event(), storing._end_connected
+
+    def write_slowly(*arguments: Any) -> None:
+        write(*arguments)
+        stored.set()
+        until_somebody_waits()
+
+    monkeypatch.setattr(storing, "_end_connected", write_slowly)
+
+    def leave() -> Any:
+        assert stored.wait(PATIENCE)
+        twin = Client()
+        twin.cookies = browser.cookies.copy()
+        return twin.post("/openrouter/disconnect/")
+
+    _, left = threads(lambda: browser.get(started.path, {"code": CODE}), leave)
+    assert not OpenRouterKey.objects.exists()
+    assert fingerprint(KEY) in message_text(left)
 
 
 @pytest.mark.postgresql

@@ -69,7 +69,7 @@ def test_going_live_block(settings, monkeypatch, db):
     monkeypatch.setenv("OPENROUTER_ENCRYPTION_KEY", "x" * 43)
     del settings.FERNET_KEYS
     settings.ALLOWED_HOSTS = ["*"]
-    names = run(LIVE)
+    names = run(LIVE, SECRET_KEY="s" * 50)
     settings.OPENROUTER_AUTH_SITE_URL = names["OPENROUTER_AUTH_SITE_URL"]
     settings.FERNET_KEYS = names["FERNET_KEYS"]
     settings.SESSION_COOKIE_SECURE = names["SESSION_COOKIE_SECURE"]
@@ -103,6 +103,8 @@ def test_view_block(browser, connected, openrouter, settings):
     url = f"{API}/chat/completions"
     openrouter.mock.upsert("POST", url, json={"choices": [{"message": {"content": "keys"}}]})
     assert browser.get("/haiku/").content == b"keys"
+    openrouter.mock.upsert("POST", url, json={"error": {"code": 502, "message": "…"}})
+    assert browser.get("/haiku/").status_code == 503
     openrouter.mock.upsert("POST", url, status=502, body="<html>")
     assert browser.get("/haiku/").status_code == 503
     openrouter.forgets()

@@ -743,11 +743,21 @@ def test_check_costs_one_query(client, user, connected):
 
 
 def test_check_decrypts_nothing(visitor, connected, monkeypatch):
-    """Nothing is decrypted to let somebody in, or not."""
+    """Nothing is decrypted to let somebody in, or to keep out whose key was rejected."""
     monkeypatch.delattr(SealedKey, "reveal")
     assert ask(visitor, "/chat/").status_code == 200
+    OpenRouterKey.objects.update(status="rejected")
+    assert ask(visitor, "/chat/").status_code == 303
+
+
+def test_encryption_key_that_came_back(visitor, connected, settings):
+    """A key that was unreadable opens the door as soon as it can be read again."""
+    own, settings.FERNET_KEYS = settings.FERNET_KEYS, ["x" * 43]
     OpenRouterKey.objects.update(status="unreadable")
     assert ask(visitor, "/chat/").status_code == 303
+    settings.FERNET_KEYS = own
+    assert ask(visitor, "/chat/").status_code == 200
+    assert OpenRouterKey.objects.get().status == "active"
 
 
 def test_key_that_was_connected_meanwhile(rf, user, browser, openrouter):

@@ -340,6 +340,7 @@ def test_stopped_in_the_second_batch(settings, db, monkeypatch, error):
 MEBIBYTE = 1024 * 1024
 
 
+@pytest.mark.process
 def test_memory_is_flat(settings, transactional_db):
     """DR 208: 10,000 rows take no more memory than their batches, with ``DEBUG`` either."""
     store_keys(10_000)
@@ -423,6 +424,7 @@ def prepared(tmp_path_factory):
     return folder
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "routed", "changed"),
     [

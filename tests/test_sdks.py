@@ -19,7 +19,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 from openrouter import errors
 
-from django_openrouter_auth import __version__, openai_client, openrouter_client, sdks
+from django_openrouter_auth import __version__, openai_sdk, openrouter_sdk, sdks
 from django_openrouter_auth.exceptions import KeyRejected, KeyUnreadable, NotConnected
 from django_openrouter_auth.models import OpenRouterKey
 from django_openrouter_auth.shortcuts import (
@@ -330,7 +330,7 @@ def test_it_is_an_error_of_the_sdk(user, key, standin):
     (error,) = talk_openai(user)
     assert isinstance(error, openai.OpenAIError)
     assert (error.code, error.stage) == ("key_rejected", "use")
-    assert error.row == (key.pk, key.key_hash)
+    assert error.row == (key.pk, key.key_hash, key.connected_at)
 
 
 # Where the key goes
@@ -471,13 +471,13 @@ def test_connections_are_kept(user, key, standin, ask):
     assert [request.connection for request in standin.journal] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("module", [openai_client, openrouter_client])
+@pytest.mark.parametrize("module", [openai_sdk, openrouter_sdk])
 def test_connections_are_not_shared_with_a_forked_process(module, monkeypatch):
     """A forked process opens connections of its own: two would mix up their answers."""
-    ours = module._connections(os.getpid())
-    assert module._connections(os.getpid()) is ours
+    ours = sdks._connections(module.KeyClient, os.getpid())
+    assert sdks._connections(module.KeyClient, os.getpid()) is ours
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert module._connections(os.getpid()) is not ours
+    assert sdks._connections(module.KeyClient, os.getpid()) is not ours
 
 
 @pytest.mark.parametrize("ask", [atalk_openai, atalk_openrouter])
@@ -641,18 +641,18 @@ def test_the_key_can_be_handed_on(user, key):
 @pytest.mark.parametrize(
     ("make", "package", "module"),
     [
-        (get_openai_client, "openai", openai_client),
-        (async_to_sync(aget_openai_client), "openai", openai_client),
-        (get_openrouter_client, "openrouter", openrouter_client),
-        (get_openrouter_client, "httpx", openrouter_client),
-        (async_to_sync(aget_openrouter_client), "openrouter", openrouter_client),
+        (get_openai_client, "openai", openai_sdk),
+        (async_to_sync(aget_openai_client), "openai", openai_sdk),
+        (get_openrouter_client, "openrouter", openrouter_sdk),
+        (get_openrouter_client, "httpx", openrouter_sdk),
+        (async_to_sync(aget_openrouter_client), "openrouter", openrouter_sdk),
     ],
 )
 def test_missing_package(user, monkeypatch, make, package, module):
     """Where an extra is not installed, the error says what to install."""
     monkeypatch.delitem(sys.modules, module.__name__)
     monkeypatch.setitem(sys.modules, package, None)
-    extra = module.__name__.partition(".")[2].removesuffix("_client")
+    extra = module.__name__.partition(".")[2].removesuffix("_sdk")
     with pytest.raises(ImportError, match=rf"django-openrouter-auth\[{extra}\]"):
         make(user)
 

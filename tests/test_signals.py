@@ -9,8 +9,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_openrouter_auth import announcements, services, signals
-from django_openrouter_auth.checking import confirm_rejection
 from django_openrouter_auth.exceptions import KeyRejected, OpenRouterAuthError
+from django_openrouter_auth.introspection import confirm_rejection
 from django_openrouter_auth.keys import find_key
 from django_openrouter_auth.models import OpenRouterKey
 from django_openrouter_auth.shortcuts import get_session

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from celery import Task, shared_task
 from celery.utils.time import get_exponential_backoff_interval
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.views.decorators.debug import sensitive_variables
 
-from .. import checking
+from .. import introspection
 from ..exceptions import (
-    KeyUnreadable,
-    NotConnected,
     OpenRouterAuthError,
     ProviderUnavailable,
     RateLimited,
@@ -131,11 +129,11 @@ def check_range(self: Task, first: Any, last: Any, stale_after_hours: float) -> 
     return dict(outcomes)
 
 
-def _stale(hours: float) -> Any:
+def _stale(hours: float) -> QuerySet[OpenRouterKey]:
     """Return the keys with an older answer; an age of zero or none at all is a mistake."""
     if not (math.isfinite(hours) and 0 < hours <= 365 * 24):
         raise ValueError("stale_after_hours must be a number of hours above 0 and up to 8760.")
-    return checking.stale_keys(timedelta(hours=hours))
+    return introspection.stale_keys(timedelta(hours=hours))
 
 
 def _is_answered(key: OpenRouterKey) -> bool:
@@ -152,14 +150,12 @@ def _ask(key: OpenRouterKey, connection: "OpenRouterConnection") -> str:
         Throttled, RateLimited, ProviderUnavailable: asking later may help.
     """
     try:
-        turn = checking.take_turn(key)
-    except (KeyUnreadable, NotConnected) as error:
+        introspection.check_key(key, connection)
+    except (Throttled, RateLimited, ProviderUnavailable):
+        raise
+    except OpenRouterAuthError as error:
         return error.code
-    answer = checking.ask_through(connection, turn.api_key)
-    checking.settle(turn, answer)
-    if isinstance(answer, (RateLimited, ProviderUnavailable)):
-        raise answer.with_traceback(None)
-    return answer.code if isinstance(answer, OpenRouterAuthError) else ACTIVE
+    return ACTIVE
 
 
 def _try_again(task: Task, error: OpenRouterAuthError) -> NoReturn:
@@ -172,5 +168,5 @@ def _try_again(task: Task, error: OpenRouterAuthError) -> NoReturn:
         backoff = get_exponential_backoff_interval(
             FIRST_WAIT, task.request.retries, LONGEST_WAIT, full_jitter=True
         )
-        wait = max(wait, round(checking.CHECK_INTERVAL.total_seconds())) + backoff
+        wait = max(wait, round(introspection.CHECK_INTERVAL.total_seconds())) + backoff
     raise task.retry(exc=error, countdown=wait)

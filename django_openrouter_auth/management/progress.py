@@ -37,7 +37,7 @@ class Progress:
         self._next_line_at = 0.0
 
     def __enter__(self) -> Self:
-        if self.verbosity > 0:
+        if self.verbosity:
             self._stream = self._stream or sys.stderr
             self._bar = self._make_bar()
         else:

@@ -78,7 +78,11 @@ def openrouter_card(
     """
     key = _key_of(_visit(context)[1])
     button = openrouter_button(context, next=next)
-    return _render(context, "openrouter_auth/card.html", {"key": key, "button": button})
+    return _render(
+        context,
+        "openrouter_auth/card.html",
+        {"key": key, "button": button, "next": safe_next(str(next))},
+    )
 
 
 @register.simple_tag

@@ -8,7 +8,7 @@ from .cases import OpenRouterTestMixin, openrouter
 from .facts import CODE, KEY, OTHER_KEY
 from .flow import approve, deny
 from .leaks import LeakScan, assert_no_leak, watch_leaks
-from .users import connect, make_unreadable, reject
+from .users import connect, create_user, make_unreadable, reject
 
 __all__ = [
     "CODE",
@@ -19,6 +19,7 @@ __all__ = [
     "approve",
     "assert_no_leak",
     "connect",
+    "create_user",
     "deny",
     "make_unreadable",
     "openrouter",

@@ -1,11 +1,11 @@
-"""A search for keys in everything that a site shows, logs, sends or keeps."""
+"""A search for keys in what a site shows, logs, sends or keeps."""
 
 import base64
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import chain
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import quote
 
 from django.apps import apps
@@ -15,13 +15,13 @@ from django.core import mail
 from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.test import AsyncClient, Client
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils.log import AdminEmailHandler
 
-from ..conf import app_settings, session_cookie_name
+from ..conf import app_settings, is_api_key, session_cookie_name
 from ..exceptions import KeyUnreadable
 from ..keys import key_rows
+from .capture import ErrorMail, capture_answers, capture_logs
 from .facts import KEY, OTHER_KEY
 
 
@@ -40,33 +40,13 @@ def disguises(secret: str) -> Iterator[str]:
         yield secret[len(secret) // 2 :]
 
 
-class ErrorMail(AdminEmailHandler):
-    """Django's error reports by mail, with all local variables, kept instead of sent."""
-
-    def __init__(self) -> None:
-        super().__init__(include_html=True)
-        self.setLevel(logging.WARNING)
-        self.reports: list[str] = []
-        self.is_writing = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.is_writing = True
-        try:
-            super().emit(record)
-        finally:
-            self.is_writing = False
-
-    def send_mail(self, subject: Any, message: Any, *args: Any, **kwargs: Any) -> None:
-        self.reports.append(f"{subject}\n{message}\n{kwargs['html_message']}")
-
-
 class LeakScan:
     """Secrets to look for, and where they were found.
 
     Attributes:
         found: the places, such as ``"KEY in body of GET /chat/"``; never the secret itself.
         records: the log records that were heard so far.
-        error_mail: Django's error reports about them.
+        error_mail: Django's error reports about those that reached the root logger.
     """
 
     def __init__(self) -> None:
@@ -79,27 +59,38 @@ class LeakScan:
         """Look for these from now on, under these names."""
         self.planted |= {name: list(disguises(secret)) for name, secret in secrets.items()}
 
-    def plant_keys(self) -> None:
-        """Look for the keys of this module, the site's own key, and all that are stored."""
-        self.plant(KEY=KEY, OTHER_KEY=OTHER_KEY)
-        if isinstance(app_settings.SITE_KEY, str):
-            self.plant(SITE_KEY=app_settings.SITE_KEY)
+    def plant_keys(self, *, databases: Iterable[str] | None = None) -> None:
+        """Look for ``KEY``, ``OTHER_KEY``, the site's own key and every stored one, if readable.
 
-    def plant_stored_keys(self) -> None:
-        """Look for every key that is stored now and can be read."""
-        for row in key_rows():
+        A callable ``OPENROUTER_AUTH_SITE_KEY`` is called; one that fails here gives no key.
+
+        Args:
+            databases: the aliases of those that may be asked; all of them without it.
+        """
+        self.plant(KEY=KEY, OTHER_KEY=OTHER_KEY)
+        if site_key := _site_key():
+            self.plant(SITE_KEY=site_key)
+        rows = key_rows()
+        if databases is not None and rows.db not in databases:
+            return
+        for row in rows:
             try:
                 self.plant(**{f"key of user {row.user_id}": row.secret.reveal()})
             except KeyUnreadable:
                 continue
 
     def search(self, where: str, what: object) -> None:
-        """Look into a text, bytes or the ``repr`` of anything else."""
+        """Look into a text, bytes, or anything else by its ``str`` and ``repr``."""
         text = what.decode("latin-1") if isinstance(what, bytes) else str(what)
         haystack = text if isinstance(what, (str, bytes)) else f"{text}\n{what!r}"
         for name, forms in self.planted.items():
             if any(form in haystack for form in forms):
-                self.found.append(f"{name} in {where}")
+                self.found.append(f"{name} in {self._censor(where)}")
+
+    def _censor(self, where: str) -> str:
+        for form in chain.from_iterable(self.planted.values()):
+            where = where.replace(form, "(secret)")
+        return where
 
     def search_response(self, where: str, response: Any) -> None:
         """Look into status line, headers, cookies, messages and body of an answer.
@@ -113,8 +104,9 @@ class LeakScan:
 
     def search_head(self, where: str, response: Any) -> None:
         """Look into status line, headers, cookies and messages of an answer, not into its body."""
+        self.search(f"status line of {where}", response.reason_phrase)
         for name, value in response.items():
-            self.search(f"header {name} of {where}", f"{response.reason_phrase} {value}")
+            self.search(f"header {name} of {where}", f"{name}: {value}")
         for cookie in response.cookies.values():
             self.search(f"cookie {cookie.key} of {where}", cookie.OutputString())
         request = getattr(response, "wsgi_request", None) or getattr(response, "asgi_request", None)
@@ -178,56 +170,26 @@ class LeakScan:
     def search_exception(
         self, where: str, error: BaseException | None, *, frames: bool = True
     ) -> None:
-        """Look into an exception, all that it drags along, and the locals of its frames."""
-        while error is not None:
-            self.search(f"exception in {where}", [str(error), repr(error), error.args, vars(error)])
-            trace = error.__traceback__ if frames else None
+        """Look into an exception, those behind it or in its group, and the locals of their frames.
+
+        Args:
+            where: how to call it.
+            error: the exception, if there is one.
+            frames: whether to look into local variables; those of tests, which know the secrets,
+                are left out.
+        """
+        for one in _with_others(error):
+            self.search(f"exception in {where}", [str(one), repr(one), one.args, vars(one)])
+            trace = one.__traceback__ if frames else None
             while trace is not None:
                 name = trace.tb_frame.f_code.co_name
                 if not _is_test(trace.tb_frame.f_globals.get("__name__", "")):
                     self.search(f"frame {name} in {where}", trace.tb_frame.f_locals)
                 trace = trace.tb_next
-            error = error.__cause__ or error.__context__
 
-    @contextmanager
-    def listen(self) -> Iterator[None]:
+    def listen(self) -> AbstractContextManager[None]:
         """Hear every logger at every level in a block, without making any of them louder."""
-        handle, is_enabled = logging.Logger.handle, logging.Logger.isEnabledFor
-
-        def hear(logger: logging.Logger, record: logging.LogRecord) -> None:
-            # The templates of an error report log every variable that they miss.
-            if not self.error_mail.is_writing:
-                self.records.append(record)
-                if is_enabled(logger, record.levelno):
-                    handle(logger, record)
-
-        with ExitStack() as stack:
-            stack.enter_context(patch.object(logging.Logger, "handle", hear))
-            stack.enter_context(
-                patch.object(logging.Logger, "isEnabledFor", lambda logger, level: True)
-            )
-            logging.root.addHandler(self.error_mail)
-            stack.callback(logging.root.removeHandler, self.error_mail)
-            yield
-
-    @contextmanager
-    def follow_clients(self) -> Iterator[list[Any]]:
-        """Collect every answer that Django's test clients get in a block."""
-        send, asend = Client.request, AsyncClient.request
-        answers: list[Any] = []
-
-        def request(client: Client, **environment: Any) -> Any:
-            answers.append(send(client, **environment))
-            return answers[-1]
-
-        async def arequest(client: AsyncClient, **scope: Any) -> Any:
-            answers.append(await asend(client, **scope))
-            return answers[-1]
-
-        with ExitStack() as stack:
-            stack.enter_context(patch.object(Client, "request", request))
-            stack.enter_context(patch.object(AsyncClient, "request", arequest))
-            yield answers
+        return capture_logs(self.records, self.error_mail)
 
     def require_none(self) -> None:
         """Raise an ``AssertionError`` that names the places where a secret was found."""
@@ -239,9 +201,10 @@ class LeakScan:
 def watch_leaks(*, databases: Iterable[str] = ("default",)) -> Iterator[LeakScan]:
     """Fail a ``with`` block during which a key leaked.
 
-    Looks for the keys of this module, the site's own key and those that are stored at the end:
-    in what Django's test clients got, logs, error reports, mail, sessions and SQL statements.
-    The body of a streamed answer is looked into by ``search_response`` only.
+    Looks for ``KEY``, ``OTHER_KEY``, the site's own key and those that are stored at the end:
+    in what Django's test clients got, logs, error reports, mail, sessions of the database and SQL
+    statements. The body of a streamed answer is left to its reader: hand it to ``assert_no_leak``.
+    A callable ``OPENROUTER_AUTH_SITE_KEY`` is called at the end; if it fails, its key is not found.
 
     Args:
         databases: the aliases of those that the block may use.
@@ -255,14 +218,12 @@ def watch_leaks(*, databases: Iterable[str] = ("default",)) -> Iterator[LeakScan
         captured = [
             stack.enter_context(CaptureQueriesContext(connections[alias])) for alias in aliases
         ]
-        answers = stack.enter_context(scan.follow_clients())
+        answers = stack.enter_context(capture_answers())
         stack.enter_context(scan.listen())
         yield scan
     # A transaction that the block has broken answers no more questions.
     readable = [alias for alias in aliases if not connections[alias].needs_rollback]
-    scan.plant_keys()
-    if key_rows().db in readable:
-        scan.plant_stored_keys()
+    scan.plant_keys(databases=readable)
     for answer in answers:
         asked = answer.request
         method = asked.get("REQUEST_METHOD") or asked.get("method")
@@ -278,13 +239,13 @@ def watch_leaks(*, databases: Iterable[str] = ("default",)) -> Iterator[LeakScan
 
 
 def assert_no_leak(*things: object, secrets: Iterable[str] = ()) -> None:
-    """Look for keys in these things, in the mail that was sent and in stored sessions.
+    """Look for keys in these things, in the mail that was sent and in sessions of the database.
 
-    Looks for the keys of this module, the site's own key and those that are stored.
+    Looks for ``KEY``, ``OTHER_KEY``, the site's own key and those that are stored.
 
     Args:
         *things: answers of Django's test client, with the session and the cookies of that client;
-            exceptions; texts, bytes, and anything else by its ``repr``.
+            exceptions; texts, bytes, and anything else by its ``str`` and ``repr``.
         secrets: what else to look for.
 
     Raises:
@@ -292,7 +253,6 @@ def assert_no_leak(*things: object, secrets: Iterable[str] = ()) -> None:
     """
     scan = LeakScan()
     scan.plant_keys()
-    scan.plant_stored_keys()
     scan.plant(**{f"secret {number}": secret for number, secret in enumerate(secrets, 1)})
     for thing in things:
         if isinstance(thing, HttpResponseBase):
@@ -306,6 +266,29 @@ def assert_no_leak(*things: object, secrets: Iterable[str] = ()) -> None:
     scan.search_mail()
     scan.search_sessions()
     scan.require_none()
+
+
+def _site_key() -> str | None:
+    """Return the site's own key, if there is one and it can be had here."""
+    configured = app_settings.SITE_KEY
+    try:
+        site_key = configured() if callable(configured) else configured
+    except Exception:  # noqa: BLE001 - the site's own code, which may ask where a test must not
+        return None
+    return site_key if is_api_key(site_key) else None
+
+
+def _with_others(error: BaseException | None) -> Iterator[BaseException]:
+    """Return an exception, those that it came from, and those in its group."""
+    waiting, seen = [error], set()
+    while waiting:
+        found = waiting.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            waiting += [found.__cause__, found.__context__]
+            if isinstance(found, BaseExceptionGroup):
+                waiting += found.exceptions
 
 
 def _is_test(module: str) -> bool:

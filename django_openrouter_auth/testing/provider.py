@@ -69,7 +69,7 @@ class OpenRouter:
         self._forgot = False
         self.mock = responses.RequestsMock(assert_all_requests_are_fired=False, registry=_Registry)
         registry: Any = self.mock.get_registry()
-        registry.provider = self
+        registry.find_trouble, registry.find_answer = self._find_trouble, self._find_answer
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -177,14 +177,14 @@ class OpenRouter:
         self.mock.remove(method, app_settings.API_URL.rstrip("/") + f"/{path}")
         self._answers[method, path] = answer
 
-    def find_trouble(self, request: Any) -> responses.BaseResponse | None:
+    def _find_trouble(self, request: Any) -> responses.BaseResponse | None:
         """Return what is answered instead of everything else, on bad days."""
         path = _path(request)
         if path is None:
             return None
         return _respond(request, self._troubles.get(path) or self._troubles.get(EVERYWHERE))
 
-    def find_answer(self, request: Any) -> responses.BaseResponse | None:
+    def _find_answer(self, request: Any) -> responses.BaseResponse | None:
         """Return what is answered to a call for which nothing is registered with ``mock``."""
         path = _path(request)
         answer = None if path is None else self._answers.get((request.method, path))
@@ -202,13 +202,14 @@ class OpenRouter:
 class _Registry(FirstMatchRegistry):
     """What is registered with ``mock``, before it trouble and after it the usual answers."""
 
-    provider: OpenRouter
+    find_trouble: Callable[[Any], responses.BaseResponse | None]
+    find_answer: Callable[[Any], responses.BaseResponse | None]
 
     def find(self, request: Any) -> tuple[responses.BaseResponse | None, list[str]]:
-        if trouble := self.provider.find_trouble(request):
+        if trouble := self.find_trouble(request):
             return trouble, []
         found, reasons = super().find(request)
-        return found or self.provider.find_answer(request), reasons
+        return found or self.find_answer(request), reasons
 
 
 def _respond(request: Any, answer: Answer | None) -> responses.BaseResponse | None:

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.visitor import Visitor
-from tests.example_site import environment, free_port, manage, serve
+from tests.example_site import environment, manage, serve
+from tests.processes import free_port
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Chromium itself may talk to nobody, and run in a container.

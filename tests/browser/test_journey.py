@@ -155,7 +155,7 @@ def reconnect(visitor, first_key):
     visitor.click("Authorize")
     assert page.url.endswith("/openrouter/")
     assert visitor.sees(CONNECTED)
-    assert visitor.sees("Your previous key is no longer used here, but it still works")
+    assert visitor.sees("Your previous key is no longer used here.")
     key = shown_key(visitor)
     visitor.photograph("reconnected")
     visitor.click("Open the previous key at OpenRouter", role="link")

@@ -1,33 +1,19 @@
 """The processes around a site with background work: a broker, workers, and OpenRouter."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.databases.with_server import find_program, free_port
+from tests.databases.with_server import find_program
 from tests.example_site import ROOT
+from tests.processes import free_port, is_listening, running
 
 ANSWER = json.dumps({"data": {"label": "sk-or-v1-0e6...1c9", "usage": 1.25}}).encode()
-PATIENCE = 300
-
-
-def wait_until(condition, seconds=PATIENCE):
-    """Return whether a condition came true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 class CountingOpenRouter(ThreadingHTTPServer):
@@ -103,17 +89,8 @@ def redis_server(folder):
         "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder),
     ]
     # fmt: on
-    with running(command, folder / "redis.log"):
-        assert wait_until(lambda: _is_listening(port)), (folder / "redis.log").read_text()
+    with running(command, folder / "redis.log", lambda: is_listening(port)):
         yield f"redis://127.0.0.1:{port}/0"
-
-
-def _is_listening(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager
@@ -127,8 +104,7 @@ def worker(name, env, log):
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]
     # fmt: on
-    with running(command, log, env=env, cwd=ROOT) as process:
-        assert wait_until(lambda: " ready." in log.read_text()), log.read_text()
+    with running(command, log, lambda: " ready." in log.read_text(), env=env, cwd=ROOT) as process:
         yield process
 
 
@@ -136,22 +112,3 @@ def kill(process):
     """Kill a process with its children, as a machine that loses its power does."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-@contextmanager
-def running(command, log, **options):
-    """Run a program in a process group of its own, and end all of that."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, **options
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_openrouter_auth import checking
+from django_openrouter_auth import introspection
 from django_openrouter_auth.contrib import celery as tasks
 from django_openrouter_auth.exceptions import ProviderUnavailable, RateLimited, Throttled
 from django_openrouter_auth.models import OpenRouterKey
@@ -202,7 +202,7 @@ def test_deleted_while_it_was_not_its_turn(keys, monkeypatch, put_off):
         OpenRouterKey.objects.filter(pk=key.pk).delete()
         raise Throttled(retry_after=30)
 
-    monkeypatch.setattr(checking, "take_turn", find_it_taken)
+    monkeypatch.setattr(introspection, "take_turn", find_it_taken)
     assert run(tasks.check_key, keys[0].pk) == "unchanged"
     assert not put_off.called
 
@@ -232,13 +232,13 @@ def test_never_asked_and_waited(keys, openrouter):
 
 def test_replaced_while_it_was_read(keys, monkeypatch, openrouter, put_off):
     """A key that is replaced before its turn comes is the business of who replaced it."""
-    take_turn = checking.take_turn
+    take_turn = introspection.take_turn
 
     def replace_it(key):
         OpenRouterKey.objects.filter(pk=key.pk).update(key_hash="0" * 64)
         return take_turn(key)
 
-    monkeypatch.setattr(checking, "take_turn", replace_it)
+    monkeypatch.setattr(introspection, "take_turn", replace_it)
     assert run(tasks.check_key, keys[0].pk) == "not_connected"
     assert not openrouter.calls
     assert not put_off.called
@@ -327,13 +327,13 @@ def test_range_again(keys, openrouter):
 
 def test_checked_while_the_range_was_at_it(keys, openrouter, monkeypatch):
     """A key that somebody else checks before its turn comes is not asked about again."""
-    settle = checking.settle
+    settle = introspection.settle
 
     def settle_the_next_one_too(turn, answer):
         OpenRouterKey.objects.filter(pk=turn.key.pk + 1).update(checked_at=timezone.now())
-        settle(turn, answer)
+        return settle(turn, answer)
 
-    monkeypatch.setattr(checking, "settle", settle_the_next_one_too)
+    monkeypatch.setattr(introspection, "settle", settle_the_next_one_too)
     assert check_all(keys) == {"active": 3, "unchanged": 2}
     assert asked(openrouter) == api_keys([keys[0], keys[2], keys[4]])
 

@@ -15,10 +15,11 @@ from django.utils import timezone
 from django_openrouter_auth.models import OpenRouterKey
 from tests.databases.with_server import NotInstalledError
 from tests.example_site import PACKAGE, ROOT, environment
+from tests.processes import wait_until
 from tests.stored_keys import api_key, store_keys
 from tests.test_docs import blocks_of
 
-from .servers import CountingOpenRouter, kill, redis_server, wait_until, worker
+from .servers import CountingOpenRouter, kill, redis_server, worker
 
 # django_db: pytest-django makes a database for marked tests only.
 pytestmark = [pytest.mark.celery, pytest.mark.postgresql, pytest.mark.django_db]

@@ -2,20 +2,16 @@
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.databases.with_server import NotInstalledError, find_program, free_port, unprivileged
+from tests.databases.with_server import NotInstalledError, find_program, unprivileged
+from tests.processes import free_port, is_listening, running
 
 CONFIGURATION = Path(__file__).with_name("nginx.conf")
-PATIENCE = 60
-STOP_SECONDS = 10
 
 
 def find_nginx():
@@ -40,7 +36,8 @@ def gunicorn(env, folder, *options):
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--preload"]
     # Newer ones put a socket into HOME, where two of them would meet.
     env = {**env, "HOME": str(folder)}
-    with _running([*command, *options], port, folder / "gunicorn.log", env=env, cwd=folder):
+    log = folder / "gunicorn.log"
+    with running([*command, *options], log, lambda: is_listening(port), env=env, cwd=folder):
         yield port
 
 
@@ -61,50 +58,6 @@ def nginx(site_port, chain):
         for path in (folder, *folder.iterdir()):
             os.chown(path, options.get("user", -1), options.get("group", -1))
         command = [find_nginx(), "-e", "stderr", "-p", f"{folder}/", "-c", "nginx.conf"]
-        with _running(command, port, folder / "log", cwd=folder, **options):
+        log = folder / "log"
+        with running(command, log, lambda: is_listening(port), cwd=folder, **options):
             yield port
-
-
-@contextmanager
-def _running(command, port, log, **options):
-    with log.open("wb") as output:
-        # A session of its own: Ctrl-C ends the tests, then we end the server.
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, **options
-        )
-    try:
-        _wait_until_listening(process, port, log)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_until_listening(process, port, log):
-    def has_ended():
-        return process.poll() is not None
-
-    if not wait_until(lambda: has_ended() or _is_listening(port)) or has_ended():
-        raise AssertionError(f"{process.args} does not listen:\n{log.read_text(errors='replace')}")
-
-
-def _is_listening(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-def wait_until(condition):
-    """Return whether a condition came true in time."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

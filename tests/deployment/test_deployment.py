@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from .servers import wait_until
+from tests.processes import wait_until
+
 from .site import PROCESS
 from .visitor import CONNECTED, SITE
 

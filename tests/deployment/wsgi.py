@@ -2,7 +2,7 @@
 
 from django.core.wsgi import get_wsgi_application
 
-from django_openrouter_auth.client import OpenRouterSession
+from django_openrouter_auth.session import OpenRouterSession
 
 application = get_wsgi_application()
 

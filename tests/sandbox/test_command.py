@@ -21,7 +21,8 @@ from django.urls import reverse
 from django_openrouter_auth.sandbox.standalone import DATABASE_VARIABLE, READY, serving
 from django_openrouter_auth.sandbox.standalone import settings as standalone_settings
 from django_openrouter_auth.sandbox.standalone import urls as standalone_urls
-from tests.example_site import ROOT, environment, free_port, manage, serve
+from tests.example_site import ROOT, environment, manage, serve
+from tests.processes import free_port, is_listening
 
 from . import ACCOUNT, CHALLENGE, VERIFIER
 from .test_reload import post_form
@@ -160,12 +161,6 @@ def end(process, kill, sent):
     return process.returncode, out, err
 
 
-def is_free(port):
-    """Return whether a port can be listened on."""
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
 def approve(browser, url, challenge=CHALLENGE, method="S256"):
     """Sign in, approve a request and return the code."""
     post_form(browser, f"{url}/sign-in", {"account": ACCOUNT})
@@ -190,6 +185,7 @@ def ask_about(url, key):
 # In processes of its own
 
 
+@pytest.mark.process
 def test_a_brand_new_site_connects(site, env, port, tmp_path):
     """Two pasted lines connect a site to the sandbox: consent, exchange and ``GET /key``."""
     with sandbox(env, site, COMMAND, "--port", port) as (_, said):
@@ -226,6 +222,7 @@ def test_a_brand_new_site_connects(site, env, port, tmp_path):
     assert status["urls"]["openrouter_key"].startswith(f"{sandbox_url}/keys/")
 
 
+@pytest.mark.process
 def test_codes_and_keys_survive_a_restart(site, env, port, tmp_path):
     """With ``--database`` a code and a key of one run are good in the next; so is the sign-in."""
     arguments = (site, COMMAND, "--port", port, "--database", tmp_path / "kept.sqlite3")
@@ -241,6 +238,7 @@ def test_codes_and_keys_survive_a_restart(site, env, port, tmp_path):
     assert f"kept in {tmp_path / 'kept.sqlite3'}." in said
 
 
+@pytest.mark.process
 def test_without_a_database_all_is_forgotten(site, env, port, tmp_path):
     """Without ``--database`` a new run starts empty, and says so before."""
     url = f"http://127.0.0.1:{port}/sandbox"
@@ -253,25 +251,28 @@ def test_without_a_database_all_is_forgotten(site, env, port, tmp_path):
     assert "forgotten at the end" in said
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kill", [os.kill, os.killpg])
 def test_ctrl_c_ends_all(kill, site, env, port, tmp_path):
     """Ctrl-C, of a terminal or to the command alone, leaves no process, port, file or traceback."""
     with sandbox(env, site, COMMAND, "--port", port) as (process, _):
-        assert not is_free(port)
+        assert is_listening(port)
         assert end(process, kill, signal.SIGINT) == (0, "", "")
-    assert is_free(port)
+    assert not is_listening(port)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_the_server_never_outlives_the_command(sent, site, env, port, tmp_path):
     """However the command ends, the server ends as well and cleans up."""
     with sandbox(env, site, COMMAND, "--port", port) as (process, _):
         assert end(process, os.kill, sent) == (-sent, "", "")
-    assert is_free(port)
+    assert not is_listening(port)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_slow_answer_does_not_hold_up_the_end(site, env, port):
     """Ctrl-C ends the sandbox while it plays a slow OpenRouter, and others are served meanwhile."""
     url = f"http://127.0.0.1:{port}/sandbox"
@@ -294,9 +295,10 @@ def test_a_slow_answer_does_not_hold_up_the_end(site, env, port):
         )
         assert browser.get(f"{url}/").status_code == 200
         assert end(process, os.kill, signal.SIGINT) == (0, "", "")
-    assert is_free(port)
+    assert not is_listening(port)
 
 
+@pytest.mark.process
 def test_it_listens_on_loopback_only(site, env, port):
     """Another address of the machine does not lead to the sandbox."""
     with sandbox(env, site, COMMAND, "--port", port), closing(socket.socket()) as probe:
@@ -308,6 +310,7 @@ def test_it_listens_on_loopback_only(site, env, port):
         assert answer.status_code == 400
 
 
+@pytest.mark.process
 def test_nothing_of_the_site_leaks_in(site, env, port):
     """Settings that would break any answer of the site do not reach the sandbox."""
     with site.with_name("brand_new_site.py").open("a") as settings:
@@ -320,6 +323,7 @@ def test_nothing_of_the_site_leaks_in(site, env, port):
     assert not site.with_name("site.sqlite3").exists()
 
 
+@pytest.mark.process
 def test_it_serves_a_site_that_has_the_sandbox_itself(site, env, port):
     """A site that includes the sandbox can use the command all the same."""
     with site.with_name("brand_new_site.py").open("a") as settings:
@@ -335,6 +339,7 @@ def test_it_serves_a_site_that_has_the_sandbox_itself(site, env, port):
     assert not site.with_name("site.sqlite3").exists()
 
 
+@pytest.mark.process
 def test_no_verifier_is_printed(site, env, port):
     """With the method ``plain`` the challenge is the verifier; the command prints no query."""
     url = f"http://127.0.0.1:{port}/sandbox"
@@ -347,6 +352,7 @@ def test_no_verifier_is_printed(site, env, port):
         assert end(process, os.kill, signal.SIGINT) == (0, "", "")
 
 
+@pytest.mark.process
 def test_closed_output_does_not_matter(site, env, port):
     """MC 231: with stdout closed the command serves as well."""
     process = subprocess.Popen(
@@ -378,6 +384,7 @@ def test_closed_output_does_not_matter(site, env, port):
     assert ended == (0, "", "")
 
 
+@pytest.mark.process
 def test_a_refusal_is_one_line(site, env):
     """Without DEBUG the process ends with 1 and says why, without a traceback."""
     done = manage(env | {"DEBUG": "0"}, COMMAND, script=site)
@@ -418,12 +425,13 @@ def test_a_port_in_use(address, debug, port):
     assert f"--port {port + 1}" in str(refusal.value)
 
 
+@pytest.mark.process
 def test_two_sandboxes_do_not_share_a_port(site, env, debug, port):
     """A second sandbox at the same port is refused; the first one goes on."""
     with sandbox(env, site, COMMAND, "--port", port):
         with pytest.raises(CommandError, match="in use"):
             call_command(COMMAND, port=port)
-        assert not is_free(port)
+        assert is_listening(port)
 
 
 def test_a_database_of_another_site(debug, port, tmp_path):
@@ -540,7 +548,7 @@ def test_serving_until_the_lifeline_ends(monkeypatch, port):
     answers = []
     serving.serve(port, Lifeline(), out)
     assert [answer.status_code for answer in answers] == [200]
-    assert is_free(port)
+    assert not is_listening(port)
 
 
 def test_saying_what_is_in_the_way(monkeypatch, port):

@@ -1,15 +1,22 @@
 from contextlib import closing
 from datetime import timedelta
-from typing import Any
+from typing import Any, TextIO
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
-from ...bulk_checking import ACCEPTED, NOT_CHECKED, REJECTED, SKIPPED, UNREADABLE, BulkCheck, GaveUp
-from ..base import OpenRouterCommand
+from ...bulk_introspection import (
+    ACCEPTED,
+    NOT_CHECKED,
+    REJECTED,
+    SKIPPED,
+    UNREADABLE,
+    BulkCheck,
+    GaveUp,
+)
+from ..base import OpenRouterCommand, refused, stopped
 from ..progress import Progress
 
-INTERRUPTED = 130
 MOST_HOURS = 24 * 365
 MOST_WORKERS = 64
 LINES = {
@@ -46,17 +53,25 @@ class Command(OpenRouterCommand):
             help="How many keys to ask about at the same time. Default: %(default)s.",
         )
 
-    def handle(self, **options: Any) -> None:
-        if not 0 < options["stale_after"] <= MOST_HOURS:
+    def handle(
+        self,
+        *args: Any,
+        stale_after: float,
+        limit: int | None,
+        workers: int,
+        verbosity: int,
+        stderr: TextIO | None = None,
+        **options: Any,
+    ) -> None:
+        if not 0 < stale_after <= MOST_HOURS:
             raise CommandError(f"--stale-after must be above 0 and up to {MOST_HOURS} hours.")
-        if options["limit"] is not None and options["limit"] < 1:
+        if limit is not None and limit < 1:
             raise CommandError("--limit must be 1 or more.")
-        if not 1 <= options["workers"] <= MOST_WORKERS:
+        if not 1 <= workers <= MOST_WORKERS:
             raise CommandError(f"--workers must be from 1 to {MOST_WORKERS}.")
-        older_than = timedelta(hours=options["stale_after"])
-        check = BulkCheck(older_than, limit=options["limit"], workers=options["workers"])
-        trouble = self._run(check, options)
-        if options["verbosity"] > 0:
+        check = BulkCheck(timedelta(hours=stale_after), limit=limit, workers=workers)
+        trouble = _run(check, verbosity, stderr)
+        if verbosity:
             self.report(*(f"{line}: {check.counts[end]:,}" for end, line in LINES.items()))
         if trouble is None and check.counts[NOT_CHECKED]:
             trouble = CommandError(
@@ -66,29 +81,20 @@ class Command(OpenRouterCommand):
         if trouble is not None:
             raise trouble
 
-    def _run(self, check: BulkCheck, options: dict[str, Any]) -> CommandError | None:
-        """Check the keys and return what kept it from getting to the end."""
-        try:
-            with (
-                Progress(
-                    check.total(), verbosity=options["verbosity"], stream=options.get("stderr")
-                ) as progress,
-                closing(check.run()) as run,
-            ):
-                for number in run:
-                    progress.advance(number)
-        except GaveUp as reason:
-            return CommandError(f"{reason} Run the command again later for the rest.")
-        except Error as error:
-            first_line = str(error).partition("\n")[0]
-            return CommandError(
-                f'The database refused: {first_line}. Run "manage.py migrate" if its tables are '
-                "missing, then run this command again."
-            )
-        except KeyboardInterrupt:
-            return CommandError(
-                "Stopped. What OpenRouter said so far is stored. Run the command again for the "
-                "rest.",
-                returncode=INTERRUPTED,
-            )
-        return None
+
+def _run(check: BulkCheck, verbosity: int, stderr: TextIO | None) -> CommandError | None:
+    """Check the keys and return what kept it from getting to the end."""
+    try:
+        with (
+            Progress(check.total(), verbosity=verbosity, stream=stderr) as progress,
+            closing(check.run()) as run,
+        ):
+            for number in run:
+                progress.advance(number)
+    except GaveUp as reason:
+        return CommandError(f"{reason} Run the command again later for the rest.")
+    except Error as error:
+        return refused(error)
+    except KeyboardInterrupt:
+        return stopped("What OpenRouter said so far is stored.")
+    return None

@@ -9,8 +9,6 @@ from ..base import OpenRouterCommand
 
 class Command(OpenRouterCommand):
     help = "Print the callback URL and examine what could keep people from connecting."
-    # The checks of this app are examinations, and an error shall not keep the others from running.
-    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -5,7 +5,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
 from ...pruning import delete_in_batches, find_leftovers
-from ..base import OpenRouterCommand
+from ..base import OpenRouterCommand, refused, stopped
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 36500
@@ -23,14 +23,14 @@ class Command(OpenRouterCommand):
             default=DEFAULT_DAYS,
             metavar="DAYS",
             help="Keep the record of an attempt that ended this long after its start. "
-            f"Default: {DEFAULT_DAYS}.",
+            "Default: %(default)s.",
         )
         parser.add_argument(
             "--batch-size",
             type=int,
             default=DEFAULT_BATCH,
             metavar="NUMBER",
-            help=f"How many rows one statement deletes. Default: {DEFAULT_BATCH}.",
+            help="How many rows one statement deletes. Default: %(default)s.",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="Only count what would be deleted."
@@ -49,17 +49,19 @@ class Command(OpenRouterCommand):
             raise CommandError(f"--older-than must be from 0 to {MOST_DAYS} days.")
         if not 1 <= batch_size <= LARGEST_BATCH:
             raise CommandError(f"--batch-size must be from 1 to {LARGEST_BATCH}.")
+        leftovers = find_leftovers(timedelta(days=older_than))
+        counts, trouble = dict.fromkeys(leftovers, 0), None
         try:
-            counts = {
-                kind: found.count() if dry_run else delete_in_batches(found, batch_size)
-                for kind, found in find_leftovers(timedelta(days=older_than)).items()
-            }
+            for kind, found in leftovers.items():
+                for number in [found.count()] if dry_run else delete_in_batches(found, batch_size):
+                    counts[kind] += number
         except Error as error:
-            raise CommandError(
-                "The database refused, so not all that could be deleted was. Run migrate if the "
-                "tables are missing, then run this again. --traceback shows what it said."
-            ) from error
+            trouble = refused(error)
+        except KeyboardInterrupt:
+            trouble = stopped("What was counted is done.")
         if verbosity:
             done = "Would delete" if dry_run else "Deleted"
-            numbers = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+            numbers = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
             self.report(f"{done} attempts: {numbers}.")
+        if trouble is not None:
+            raise trouble

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, TextIO
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
@@ -6,10 +6,8 @@ from django.db import Error, connections, router
 
 from ...models import OpenRouterKey
 from ...rotation import BATCH_SIZE, RotationCounts, count_keys, rotate_keys
-from ..base import OpenRouterCommand
+from ..base import OpenRouterCommand, refused, stopped
 from ..progress import Progress
-
-INTERRUPTED = 130
 
 
 class Command(OpenRouterCommand):
@@ -28,41 +26,39 @@ class Command(OpenRouterCommand):
             "--batch-size",
             type=int,
             default=BATCH_SIZE,
+            metavar="NUMBER",
             help="How many rows to read and to store at a time. Default: %(default)s.",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="Count what would be done, and write nothing."
         )
 
-    def handle(self, **options: Any) -> None:
-        if options["batch_size"] < 1:
+    def handle(
+        self,
+        *args: Any,
+        database: str | None,
+        batch_size: int,
+        dry_run: bool,
+        verbosity: int,
+        stderr: TextIO | None = None,
+        **options: Any,
+    ) -> None:
+        if batch_size < 1:
             raise CommandError("--batch-size must be 1 or more.")
-        using = options["database"] or router.db_for_write(OpenRouterKey)
-        verbosity, dry_run = options["verbosity"], options["dry_run"]
+        using = database or router.db_for_write(OpenRouterKey)
         counts, trouble = RotationCounts(), None
         try:
-            with Progress(
-                count_keys(using), verbosity=verbosity, stream=options.get("stderr")
-            ) as progress:
-                batches = rotate_keys(using, batch_size=options["batch_size"], dry_run=dry_run)
-                for batch in batches:
+            with Progress(count_keys(using), verbosity=verbosity, stream=stderr) as progress:
+                for batch in rotate_keys(using, batch_size=batch_size, dry_run=dry_run):
                     counts = counts.plus(batch)
                     progress.advance(sum(batch))
         except ImproperlyConfigured as error:
             raise CommandError(f"{error} Nothing was changed.") from error
         except Error as error:
-            reason = str(error).partition("\n")[0]
-            trouble = CommandError(
-                f'The database "{using}" refused: {reason}. What was counted is done. '
-                'Run "manage.py migrate" if its tables are missing, then run this command again.'
-            )
+            trouble = refused(error)
         except KeyboardInterrupt:
-            trouble = CommandError(
-                "Stopped. What was counted is done, and no key is lost. "
-                "Run the command again for the rest.",
-                returncode=INTERRUPTED,
-            )
-        if verbosity > 0 and (trouble is None or any(counts)):
+            trouble = stopped("What was counted is done, and no key is lost.")
+        if verbosity:
             self.report(*_lines(counts, dry_run=dry_run))
         if trouble is None and counts.unreadable:
             trouble = CommandError(

@@ -21,19 +21,21 @@ PROGRAM = (
 
 class Command(OpenRouterCommand):
     help = "Serve a stand-in for OpenRouter on this machine: no account, no network, no costs."
-    # Whether the site itself is ready does not matter to the sandbox.
-    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}"
+            "--port",
+            type=int,
+            default=DEFAULT_PORT,
+            metavar="NUMBER",
+            help="Where to listen on 127.0.0.1. Default: %(default)s.",
         )
         parser.add_argument(
             "--database",
             metavar="FILE",
             default="",
-            help="SQLite file for codes and keys, made if there is none. "
-            "Without it they are forgotten at the end.",
+            help="Keep codes and keys in this SQLite file, made if there is none. "
+            "Default: they are forgotten at the end.",
         )
 
     def handle(self, *args: Any, port: int, database: str, verbosity: int, **options: Any) -> None:

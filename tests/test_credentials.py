@@ -33,7 +33,7 @@ from django_openrouter_auth.signals import key_rejected
 
 from .calling import ASKED, CHAT, attempt
 from .connecting import KEY
-from .standin import STATUS, Wire, refusal, reply
+from .standin import STATUS, refusal
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("pools", "thread_pool")]
 
@@ -45,7 +45,7 @@ def thread_pool() -> Iterator[None]:
     """The sessions' connections of this thread, closed when the test ends."""
     vars(client._per_thread).clear()
     yield
-    client._of_this_thread(client.OpenRouterAdapter).close()
+    client.of_this_thread(client.OpenRouterAdapter).close()
     vars(client._per_thread).clear()
 
 
@@ -128,27 +128,6 @@ def test_session_after_a_disconnect(user, key, standin):
     with pytest.raises(KeyRejected):
         session.post("chat/completions", json={})
     assert not OpenRouterKey.objects.exists()
-
-
-def test_streaming(user, key, standin):
-    """A user's session reads a stream while it comes in: the second part waits for the first."""
-    seen = threading.Event()
-
-    def play(wire: Wire) -> None:
-        head = reply(content_type="text/event-stream", Transfer_Encoding="chunked")
-        wire.send(head.replace(b"Content-Length: 0\r\n", b""))
-        wire.send(b"9\r\ndata: 1\n\n\r\n")
-        if seen.wait(5):
-            wire.send(b"9\r\ndata: 2\n\n\r\n")
-        wire.send(b"0\r\n\r\n")
-
-    standin.answer(CHAT, play)
-    lines = []
-    with get_session(user).post("chat/completions", json={}, stream=True) as response:
-        for line in response.iter_lines(chunk_size=1, decode_unicode=True):
-            lines.append(line)
-            seen.set()
-    assert [line for line in lines if line] == ["data: 1", "data: 2"]
 
 
 def test_rejected_stream(user, key, standin):

@@ -1,17 +1,21 @@
 """The ``openai`` SDK, calling OpenRouter with a user's key."""
 
-import os
 import sys
-from functools import lru_cache
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
 
 from .conf import app_settings
+from .credentials import OpenedKey, open_key
 from .exceptions import KeyRejected
 from .keys import User
-from .sdks import CarriedKey, check_options, close_later, http_options
-from .using import OpenedKey, open_key
+from .sdks import (
+    AsyncKeyClientMixin,
+    CarriedKey,
+    KeyClientMixin,
+    check_options,
+    http_timeout,
+)
 
 try:
     import openai
@@ -22,7 +26,7 @@ except ImportError as error:
 
 OPTIONS = ("timeout", "max_retries", "default_headers", "default_query")
 # httpx with openai 2, httpx2 with openai 3.
-http = sys.modules[openai.DefaultHttpxClient.__bases__[0].__module__]
+HTTP = sys.modules[openai.DefaultHttpxClient.__bases__[0].__module__]
 
 
 # The SDK passes its own exceptions on as they are, and wraps or repeats after some others.
@@ -36,37 +40,16 @@ class ForeignURL(openai.OpenAIError, ValueError):
     """Raised instead of sending a request to another origin than OpenRouter's."""
 
 
-class KeyClient(openai.DefaultHttpxClient):
-    """What the SDK sends with; closing it leaves the connections open for others."""
+class KeyClient(KeyClientMixin, openai.DefaultHttpxClient):
+    """What the SDK sends with."""
 
-    def __init__(self, carried: CarriedKey) -> None:
-        super().__init__(**http_options(http))
-        self._carried = carried
-
-    def send(self, *args: Any, **options: Any) -> Any:
-        return self._carried.send(_connections(os.getpid()).send, *args, **options)
+    http = HTTP
 
 
-class AsyncKeyClient(openai.DefaultAsyncHttpxClient):
-    """What the asynchronous SDK sends with; its connections belong to one event loop."""
+class AsyncKeyClient(AsyncKeyClientMixin, openai.DefaultAsyncHttpxClient):
+    """What the SDK sends with in asynchronous code."""
 
-    def __init__(self, carried: CarriedKey) -> None:
-        super().__init__(**http_options(http))
-        self._carried = carried
-
-    async def send(self, *args: Any, **options: Any) -> Any:
-        return await self._carried.asend(super().send, *args, **options)
-
-    def __del__(self) -> None:
-        if not self.is_closed:
-            close_later(self)
-
-
-# By process: after a fork the connections belong to the parent.
-@lru_cache(maxsize=1)
-def _connections(process: int) -> Any:
-    """Return the client whose connections all threads share."""
-    return openai.DefaultHttpxClient(**http_options(http))
+    http = HTTP
 
 
 @sensitive_variables()
@@ -100,12 +83,11 @@ def _carry(opened: OpenedKey) -> CarriedKey:
 
 
 def _settings() -> dict[str, Any]:
-    connect, read = app_settings.TIMEOUT
     return {
         # The key comes later: where the SDK refuses an option, error reports show its frames.
         "api_key": "set-later",
         "base_url": app_settings.API_URL,
-        "timeout": openai.Timeout(read, connect=connect),
+        "timeout": http_timeout(openai.Timeout),
         # What timed out may have cost the user money already; the SDK would send it twice again.
         "max_retries": 0,
     }

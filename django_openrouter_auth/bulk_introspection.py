@@ -3,6 +3,7 @@
 The database stays with the thread that runs this; the workers do nothing but wait for OpenRouter.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -12,16 +13,18 @@ from datetime import timedelta
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .checking import CHECK_INTERVAL, Turn, ask_through, settle, stale_keys, take_turn
 from .exceptions import (
     KeyRejected,
     KeyUnreadable,
     OpenRouterAuthError,
-    ProviderError,
+    ProviderUnavailable,
     RateLimited,
+    TLSError,
 )
+from .introspection import CHECK_INTERVAL, Turn, ask, settle, stale_keys, take_turn
 from .key_info import KeyInfo
 from .keys import key_rows, open_connection
 from .models import OpenRouterKey
@@ -68,6 +71,7 @@ class BulkCheck:
         self.older_than, self.limit, self.workers = older_than, limit, workers
         self.counts: Counter[str] = Counter()
         self._pause = pause
+        self._began_at = timezone.now()
         self._postponed_pks: list[int] = []
         self._is_second_round = False
         self._failures = 0
@@ -92,6 +96,7 @@ class BulkCheck:
                 connections.put(stack.enter_context(open_connection()))
             pool = stack.enter_context(ThreadPoolExecutor(self.workers))
             under_way: dict[Future[KeyInfo | OpenRouterAuthError], Turn] = {}
+            stack.callback(self._count_postponed)
             stack.callback(self._drain, under_way)
             for keys in (self._stale(), self._postponed()):
                 for key in keys:
@@ -102,25 +107,36 @@ class BulkCheck:
                     yield self._collect(under_way)
 
     def _stale(self) -> Iterator[OpenRouterKey]:
-        """Read the stale keys in the order of the primary key, a page at a time."""
-        left, last = self.limit, 0
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
-            rows = stale_keys(self.older_than).filter(pk__gt=last).order_by("pk")
-            page = list(rows[:size])
+        """Read the stale keys, a page at a time; those whose last check failed come last.
+
+        So a key that fails again and again stands in nobody's way, whatever the limit.
+        """
+        left = math.inf if self.limit is None else self.limit
+        last = 0
+        while left > 0:
+            rows = stale_keys(self.older_than).filter(check_error="", pk__gt=last).order_by("pk")
+            page = list(rows[: min(PAGE, left)])
             if not page:
-                return
+                break
             yield from page
-            last = page[-1].pk
-            left = left if left is None else left - len(page)
+            last, left = page[-1].pk, left - len(page)
+        while left > 0:
+            rows = stale_keys(self.older_than).exclude(check_error="")
+            waiting = rows.filter(check_began_at__lte=self._began_at - CHECK_INTERVAL)
+            page = list(waiting.order_by("check_began_at", "pk")[: min(PAGE, left)])
+            if not page:
+                break
+            yield from page
+            left -= len(page)
 
     def _postponed(self) -> Iterator[OpenRouterKey]:
         """Read, once more, the keys for which OpenRouter had no time."""
         self._is_second_round = True
         if self._postponed_pks:
             self._pause(CHECK_INTERVAL.seconds)
-        for first in range(0, len(self._postponed_pks), PAGE):
-            yield from key_rows().filter(pk__in=self._postponed_pks[first : first + PAGE])
+        while self._postponed_pks:
+            page, self._postponed_pks = self._postponed_pks[:PAGE], self._postponed_pks[PAGE:]
+            yield from key_rows().filter(pk__in=page)
 
     @sensitive_variables()
     def _begin(
@@ -146,6 +162,8 @@ class BulkCheck:
         if self._failures >= MOST_FAILURES:
             raise GaveUp("OpenRouter cannot be reached, or does not answer as it should.")
         if self._asked_to_wait:
+            # The wait may be long, and the run be stopped in it.
+            finished += self._drain(under_way)
             self._rest()
         return finished
 
@@ -153,8 +171,8 @@ class BulkCheck:
         """Write an answer down; return whether the key is done with."""
         settle(turn, answer)
         self._failures = self._failures + 1 if _is_outage(answer) else 0
-        if isinstance(answer, RateLimited):
-            wanted = answer.retry_after or CHECK_INTERVAL.seconds
+        wanted = _wanted_wait(answer)
+        if wanted:
             self._asked_to_wait = max(self._asked_to_wait, wanted)
             if not self._is_second_round:
                 self._postponed_pks.append(turn.key.pk)
@@ -169,11 +187,16 @@ class BulkCheck:
             raise GaveUp(f"OpenRouter asks to be left alone for {seconds} seconds.")
         self._pause(seconds)
 
-    def _drain(self, under_way: dict[Future[KeyInfo | OpenRouterAuthError], Turn]) -> None:
-        """Write down the answers to questions that were under way when the run was stopped."""
+    def _count_postponed(self) -> None:
+        """Count the keys that were to have another turn, where the run ended before."""
+        if self._postponed_pks:
+            self.counts[NOT_CHECKED] += len(self._postponed_pks)
+
+    def _drain(self, under_way: dict[Future[KeyInfo | OpenRouterAuthError], Turn]) -> int:
+        """Wait for all questions under way, and write the answers down."""
         wait(under_way)
-        for future, turn in under_way.items():
-            self._settle(turn, future.result())
+        ended = {future: under_way.pop(future) for future in list(under_way)}
+        return sum(self._settle(turn, future.result()) for future, turn in ended.items())
 
 
 @sensitive_variables()
@@ -182,13 +205,21 @@ def _ask(
 ) -> KeyInfo | OpenRouterAuthError:
     connection = connections.get()
     try:
-        return ask_through(connection, api_key)
+        return ask(api_key, connection)
     finally:
         connections.put(connection)
 
 
 def _is_outage(answer: KeyInfo | OpenRouterAuthError) -> bool:
-    return isinstance(answer, ProviderError) and not isinstance(answer, RateLimited)
+    """Return whether an answer says something about OpenRouter, and not about one key."""
+    return isinstance(answer, (ProviderUnavailable, TLSError))
+
+
+def _wanted_wait(answer: KeyInfo | OpenRouterAuthError) -> int:
+    """Return for how many seconds OpenRouter wants to be left alone; mostly 0."""
+    if isinstance(answer, KeyInfo):
+        return 0
+    return answer.retry_after or (CHECK_INTERVAL.seconds if isinstance(answer, RateLimited) else 0)
 
 
 def _end_of(answer: KeyInfo | OpenRouterAuthError) -> str:

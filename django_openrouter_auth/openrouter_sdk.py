@@ -1,15 +1,13 @@
 """The ``openrouter`` SDK, calling with a user's key."""
 
-import os
-from functools import lru_cache
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
 
 from .conf import app_settings
+from .credentials import open_key
 from .keys import User
-from .sdks import CarriedKey, check_options, close_later, http_options
-from .using import open_key
+from .sdks import AsyncKeyClientMixin, CarriedKey, KeyClientMixin, check_options
 
 try:
     import httpx
@@ -29,37 +27,16 @@ OPTIONS = (
 )
 
 
-class KeyClient(httpx.Client):
-    """What the SDK sends with; closing it leaves the connections open for others."""
+class KeyClient(KeyClientMixin, httpx.Client):
+    """What the SDK sends with."""
 
-    def __init__(self, carried: CarriedKey) -> None:
-        super().__init__(timeout=_timeout(), **http_options(httpx))
-        self._carried = carried
-
-    def send(self, *args: Any, **options: Any) -> Any:
-        return self._carried.send(_connections(os.getpid()).send, *args, **options)
+    http = httpx
 
 
-class AsyncKeyClient(httpx.AsyncClient):
-    """What the SDK's asynchronous methods send with; its connections belong to one event loop."""
+class AsyncKeyClient(AsyncKeyClientMixin, httpx.AsyncClient):
+    """What the SDK sends with in asynchronous code."""
 
-    def __init__(self, carried: CarriedKey) -> None:
-        super().__init__(timeout=_timeout(), **http_options(httpx))
-        self._carried = carried
-
-    async def send(self, *args: Any, **options: Any) -> Any:
-        return await self._carried.asend(super().send, *args, **options)
-
-    def __del__(self) -> None:
-        if not self.is_closed:
-            close_later(self)
-
-
-# By process: after a fork the connections belong to the parent.
-@lru_cache(maxsize=1)
-def _connections(process: int) -> httpx.Client:
-    """Return the client whose connections all threads share."""
-    return httpx.Client(**http_options(httpx))
+    http = httpx
 
 
 @sensitive_variables()
@@ -80,8 +57,3 @@ def get_client(user: User | None, **options: Any) -> openrouter.OpenRouter:
     # The SDK closes what it opened itself, and `async with` is to close these connections.
     client.sdk_configuration.async_client_supplied = False
     return client
-
-
-def _timeout() -> httpx.Timeout:
-    connect, read = app_settings.TIMEOUT
-    return httpx.Timeout(read, connect=connect)

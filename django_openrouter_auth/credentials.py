@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.views.decorators.debug import sensitive_variables
 
-from .checking import confirm_rejection
 from .conf import app_settings, is_api_key
 from .exceptions import KeyRejected, Misconfigured, NotConnected
+from .introspection import confirm_rejection
 from .keys import User, read_key_row
 
 if TYPE_CHECKING:
-    from .client import OpenRouterSession
+    from .session import OpenRouterSession
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def open_key(user: User | None) -> OpenedKey:
 def open_session(user: User | None) -> "OpenRouterSession":
     """Return a session that calls OpenRouter with a user's key; raises as ``reveal_key`` does."""
     # requests takes long to import, and most processes never call OpenRouter.
-    from .client import OpenRouterSession  # noqa: PLC0415 - as said
+    from .session import OpenRouterSession  # noqa: PLC0415 - as said
 
     opened = open_key(user)
     return OpenRouterSession(opened.api_key, opened.confirm_rejection)

@@ -6,16 +6,18 @@ took the latest turn: a reconnect, a disconnect or a later check wins.
 """
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from .announcements import announce_rejected
 from .exceptions import (
+    KeyChanged,
     KeyRejected,
     KeyUnreadable,
     ManagementKey,
@@ -24,7 +26,7 @@ from .exceptions import (
     Throttled,
 )
 from .key_info import KeyInfo
-from .keys import key_rows, mark_unreadable, open_connection
+from .keys import identity, key_rows, mark_unreadable, open_connection, same_key
 from .models import OpenRouterKey
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_openrouter_auth")
 
 CHECK_INTERVAL = timedelta(seconds=30)
+# Somebody waits for an answer, maybe in a transaction that now holds the row.
+CONFIRM_PATIENCE = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Turn:
     began_at: datetime
 
 
-def stale_keys(older_than: timedelta) -> Any:
+def stale_keys(older_than: timedelta) -> "QuerySet[OpenRouterKey]":
     """Return the keys about which OpenRouter said nothing for some time.
 
     Left out are rejected keys: they stay dead until their owner acts, and would pile up.
@@ -60,11 +64,17 @@ def stale_keys(older_than: timedelta) -> Any:
 
 
 @sensitive_variables()
-def check_key(key: OpenRouterKey, *, patience: float | None = None) -> KeyInfo:
+def check_key(
+    key: OpenRouterKey,
+    connection: "OpenRouterConnection | None" = None,
+    *,
+    patience: float | None = None,
+) -> KeyInfo:
     """Ask OpenRouter about a stored key and write down what it says.
 
     Args:
         key: the row.
+        connection: one that is open already; ``None`` opens one for this question.
         patience: seconds for the whole call, if fewer than ``OPENROUTER_AUTH_TIMEOUT`` allows.
 
     Raises:
@@ -72,12 +82,16 @@ def check_key(key: OpenRouterKey, *, patience: float | None = None) -> KeyInfo:
         KeyUnreadable: the key cannot be decrypted; OpenRouter was not asked.
         KeyRejected: OpenRouter answered 401.
         ManagementKey: the key could manage the whole account; the row stays as it is.
-        NotConnected: the key was replaced or deleted meanwhile.
+        NotConnected: the key was replaced or deleted before OpenRouter was asked.
+        KeyChanged: it was replaced, deleted or checked once more while OpenRouter was asked.
         ProviderError, OpenRouterAuthError: the key could not be checked and stays as it is.
     """
     turn = take_turn(key)
-    answer = ask(turn.api_key, patience=patience)
-    settle(turn, answer)
+    with ExitStack() as stack:
+        connection = connection or stack.enter_context(open_connection())
+        answer = ask(turn.api_key, connection, patience=patience)
+    if not settle(turn, answer):
+        raise KeyChanged(stage="status")
     if isinstance(answer, OpenRouterAuthError):
         raise answer.with_traceback(None)
     return answer
@@ -85,18 +99,26 @@ def check_key(key: OpenRouterKey, *, patience: float | None = None) -> KeyInfo:
 
 @sensitive_variables()
 def take_turn(key: OpenRouterKey) -> Turn:
-    """Take the turn to ask about a key, which comes once in 30 seconds; raises as above."""
+    """Take the turn to ask about a key, which comes once in 30 seconds.
+
+    Raises:
+        Throttled: somebody had it less than 30 seconds ago.
+        NotConnected: the key was replaced or deleted meanwhile.
+        KeyUnreadable: the key cannot be decrypted, which the row says from now on.
+    """
     began_at = _claim(key)
     try:
         return Turn(key, key.secret.reveal(), began_at)
     except KeyUnreadable:
-        mark_unreadable(key.pk, key.key_hash)
+        mark_unreadable(*identity(key))
+        # As any check that failed: the next run asks about others first.
+        same_key(*identity(key)).update(check_error=KeyUnreadable.code)
         raise
 
 
 def _claim(key: OpenRouterKey) -> datetime:
     now = timezone.now()
-    same = key_rows().filter(pk=key.pk, key_hash=key.key_hash)
+    same = same_key(*identity(key))
     # Clocks of several servers differ a little; a time far ahead is a clock that was set back.
     is_free = (
         Q(check_began_at=None)
@@ -113,17 +135,10 @@ def _claim(key: OpenRouterKey) -> datetime:
 
 
 @sensitive_variables()
-def ask(api_key: str, *, patience: float | None = None) -> KeyInfo | OpenRouterAuthError:
-    """Ask OpenRouter about a key and return its answer, or what went wrong; touches no database."""
-    with open_connection() as connection:
-        return ask_through(connection, api_key, patience=patience)
-
-
-@sensitive_variables()
-def ask_through(
-    connection: "OpenRouterConnection", api_key: str, *, patience: float | None = None
+def ask(
+    api_key: str, connection: "OpenRouterConnection", *, patience: float | None = None
 ) -> KeyInfo | OpenRouterAuthError:
-    """Ask, as above, by a connection that may be used for more than one question."""
+    """Ask OpenRouter about a key and return its answer, or what went wrong; touches no database."""
     unexpected = ""
     try:
         info = connection.read_key(api_key, patience=patience)
@@ -138,24 +153,22 @@ def ask_through(
     return ManagementKey(stage="status") if info.is_management_key else info
 
 
-def settle(turn: Turn, answer: KeyInfo | OpenRouterAuthError) -> None:
-    """Write down what OpenRouter said, unless the row is about another key or check by now."""
+def settle(turn: Turn, answer: KeyInfo | OpenRouterAuthError) -> bool:
+    """Write down what OpenRouter said; return whether the row was still about the same check."""
     now = timezone.now()
-    same = key_rows().filter(
-        pk=turn.key.pk, key_hash=turn.key.key_hash, check_began_at=turn.began_at
-    )
+    same = same_key(*identity(turn.key)).filter(check_began_at=turn.began_at)
     if isinstance(answer, KeyInfo):
         known = {**answer.as_fields(), "checked_at": now, "check_error": "", "updated_at": now}
-        same.update(status=OpenRouterKey.Status.ACTIVE, **known)
-    elif isinstance(answer, KeyRejected):
-        if not _reject(same, turn.key.pk):
+        return bool(same.update(status=OpenRouterKey.Status.ACTIVE, **known))
+    if isinstance(answer, KeyRejected):
+        return _reject(same, turn.key.pk) or bool(
             same.update(checked_at=now, check_error="", updated_at=now)
-    else:
-        same.update(check_error=answer.code, updated_at=now)
-        logger.info("openrouter key not checked: code=%s user=%s", answer.code, turn.key.user_id)
+        )
+    logger.info("openrouter key not checked: code=%s user=%s", answer.code, turn.key.user_id)
+    return bool(same.update(check_error=answer.code, updated_at=now))
 
 
-def _reject(same: Any, pk: object) -> bool:
+def _reject(same: "QuerySet[OpenRouterKey]", pk: int) -> bool:
     """Mark a key as rejected and tell, if it was not before."""
     now = timezone.now()
     rejected = OpenRouterKey.Status.REJECTED
@@ -175,11 +188,10 @@ def repeat_verdict(error: OpenRouterAuthError) -> None:
     """
     if error.row is None:
         return
-    pk, key_hash = error.row
     if isinstance(error, KeyRejected):
-        _reject(key_rows().filter(pk=pk, key_hash=key_hash), pk)
+        _reject(same_key(*error.row), error.row[0])
     else:
-        mark_unreadable(pk, key_hash)
+        mark_unreadable(*error.row)
 
 
 @sensitive_variables()
@@ -192,17 +204,22 @@ def confirm_rejection(key: OpenRouterKey, api_key: str) -> KeyRejected | None:
     try:
         turn = Turn(key, api_key, _claim(key))
     except Throttled:
-        same = key_rows().filter(pk=key.pk, key_hash=key.key_hash)
-        is_dead = same.filter(status=OpenRouterKey.Status.REJECTED).exists()
+        is_dead = same_key(*identity(key)).filter(status=OpenRouterKey.Status.REJECTED).exists()
     except NotConnected:
         # The key was replaced or deleted meanwhile, so that there is nothing to write down.
-        is_dead = isinstance(ask(api_key), KeyRejected)
+        is_dead = isinstance(_ask_once(api_key), KeyRejected)
     else:
-        answer = ask(api_key)
+        answer = _ask_once(api_key)
         settle(turn, answer)
         is_dead = isinstance(answer, KeyRejected)
     if not is_dead:
         return None
     rejection = KeyRejected(stage="use", status_code=401)
-    rejection.row = (key.pk, key.key_hash)
+    rejection.row = identity(key)
     return rejection
+
+
+@sensitive_variables()
+def _ask_once(api_key: str) -> KeyInfo | OpenRouterAuthError:
+    with open_connection() as connection:
+        return ask(api_key, connection, patience=CONFIRM_PATIENCE)
