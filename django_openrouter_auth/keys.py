@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from .exceptions import KeyRejected, KeyUnreadable, NotConnected
-from .models import OpenRouterKey, expires_soon, is_past, key_settings_url
+from .models import KeyFacts, OpenRouterKey
 
 if TYPE_CHECKING:
     from .client import OpenRouterConnection
@@ -39,9 +39,7 @@ def find_key(user: AbstractBaseUser) -> OpenRouterKey | None:
     return key_rows().defer("secret").filter(user_id=user.pk).first()
 
 
-class ShownKey(NamedTuple):
-    """What a button or a card shows of a key."""
-
+class _ShownFields(NamedTuple):
     hint: str
     status: str
     key_hash: str
@@ -52,25 +50,11 @@ class ShownKey(NamedTuple):
     expires_at: datetime | None
     checked_at: datetime | None
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether the site can call OpenRouter with this key, as far as is known."""
-        return self.status == ACTIVE
 
-    @property
-    def expires_soon(self) -> bool:
-        """Whether the key expires within 14 days, or has expired."""
-        return expires_soon(self.expires_at)
+class ShownKey(KeyFacts, _ShownFields):
+    """What a button or a card shows of a key."""
 
-    @property
-    def is_expired(self) -> bool:
-        """Whether the key has expired, as far as is known."""
-        return is_past(self.expires_at)
-
-    @property
-    def settings_url(self) -> str:
-        """The page of OpenRouter on which the key's owner changes or deletes it."""
-        return key_settings_url(self.key_hash)
+    __slots__ = ()
 
 
 class _Remembered(NamedTuple):

@@ -1,7 +1,7 @@
 """What is stored: each user's key, and each attempt to connect one."""
 
-from datetime import datetime, timedelta
-from typing import TypedDict
+from datetime import timedelta
+from typing import Any, TypedDict
 
 from django.db import models
 from django.utils import timezone
@@ -28,16 +28,6 @@ class KeyFields(TypedDict):
     owner_hash: str
 
 
-def expires_soon(moment: datetime | None) -> bool:
-    """Return whether a moment lies in the next 14 days, or has passed."""
-    return moment is not None and moment - timezone.now() <= EXPIRES_SOON
-
-
-def is_past(moment: datetime | None) -> bool:
-    """Return whether a moment has passed."""
-    return moment is not None and moment <= timezone.now()
-
-
 def key_settings_url(key_hash: str) -> str:
     """Return the page of OpenRouter on which a key's owner changes or deletes it.
 
@@ -46,15 +36,43 @@ def key_settings_url(key_hash: str) -> str:
     return f"{app_settings.web_url}/keys/{key_hash}"
 
 
-def key_activity_url(key_hash: str) -> str:
-    """Return the page of OpenRouter on which a key's owner sees what was spent with it.
+class KeyFacts:
+    """What follows from the facts about a key that are stored."""
 
-    Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
-    """
-    return f"{app_settings.web_url}/logs?api_key_hash={key_hash}"
+    status: Any
+    key_hash: Any
+    expires_at: Any
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the site can call OpenRouter with this key, as far as is known."""
+        return bool(self.status == OpenRouterKey.Status.ACTIVE)
+
+    @property
+    def expires_soon(self) -> bool:
+        """Whether the key expires within 14 days, or has expired."""
+        return bool(self.expires_at and self.expires_at - timezone.now() <= EXPIRES_SOON)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the key has expired, as far as is known."""
+        return bool(self.expires_at and self.expires_at <= timezone.now())
+
+    @property
+    def settings_url(self) -> str:
+        """The page of OpenRouter on which the key's owner changes or deletes it."""
+        return key_settings_url(self.key_hash)
+
+    @property
+    def activity_url(self) -> str:
+        """The page of OpenRouter on which the key's owner sees what was spent with it.
+
+        Source: OpenRouter OAuth PKCE guide; visible to the signed-in owner only.
+        """
+        return f"{app_settings.web_url}/logs?api_key_hash={self.key_hash}"
 
 
-class OpenRouterKey(models.Model):
+class OpenRouterKey(KeyFacts, models.Model):
     """A user's own OpenRouter key: at most one per user."""
 
     class Source(models.TextChoices):
@@ -172,35 +190,10 @@ class OpenRouterKey(models.Model):
         }
 
     @property
-    def is_usable(self) -> bool:
-        """Whether the site can call OpenRouter with this key, as far as is known."""
-        return self.status == self.Status.ACTIVE
-
-    @property
-    def expires_soon(self) -> bool:
-        """Whether the key expires within 14 days, or has expired."""
-        return expires_soon(self.expires_at)
-
-    @property
-    def is_expired(self) -> bool:
-        """Whether the key has expired, as far as is known."""
-        return is_past(self.expires_at)
-
-    @property
     def requested_terms(self) -> list[tuple[str, str]]:
         """What this site asked for when the key was made, with names for people."""
         terms = sorted(self.requested.items())
         return [(str(REQUESTED.get(name, name)), str(value)) for name, value in terms]
-
-    @property
-    def settings_url(self) -> str:
-        """The page of OpenRouter on which the key's owner changes or deletes it."""
-        return key_settings_url(self.key_hash)
-
-    @property
-    def activity_url(self) -> str:
-        """The page of OpenRouter on which the key's owner sees what was spent with it."""
-        return key_activity_url(self.key_hash)
 
 
 class ConnectAttempt(models.Model):

@@ -108,6 +108,9 @@ def test_only_stale_keys(keys, answers):
     assert sorted(asked) == [key_of(1), key_of(2)]
     run(stale_after=11)
     assert asked[key_of(0)] == 1
+    OpenRouterKey.objects.update(check_began_at=None)
+    run(stale_after=0)
+    assert set(asked.values()) == {2}
 
 
 def test_limit(keys, answers):
@@ -371,7 +374,6 @@ def test_real_ctrl_c(tmp_path, standin):
         "--limit=0",
         "--limit=-3",
         "--limit=x",
-        "--stale-after=0",
         "--stale-after=-1",
         "--stale-after=nan",
         "--stale-after=inf",

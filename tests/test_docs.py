@@ -287,8 +287,8 @@ def test_every_field_is_described(page, model, first):
 
 def test_public_attributes_are_described():
     """The properties of a key, and what a sealed key reveals, are on the page by name."""
-    key = vars(models.OpenRouterKey).items()
-    properties = {name for name, item in key if isinstance(item, property)}
+    key = vars(models.KeyFacts) | vars(models.OpenRouterKey)
+    properties = {name for name, item in key.items() if isinstance(item, property)}
     assert set(re.findall(r"autoproperty:: (\w+)", PAGES["reference/python"])) == properties
     assert "autoclass:: SealedKey\n   :members: reveal\n" in PAGES["reference/python"]
     assert callable(fields.SealedKey.reveal)

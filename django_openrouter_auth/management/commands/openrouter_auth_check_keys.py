@@ -63,8 +63,8 @@ class Command(OpenRouterCommand):
         stderr: TextIO | None = None,
         **options: Any,
     ) -> None:
-        if not 0 < stale_after <= MOST_HOURS:
-            raise CommandError(f"--stale-after must be above 0 and up to {MOST_HOURS} hours.")
+        if not 0 <= stale_after <= MOST_HOURS:
+            raise CommandError(f"--stale-after must be from 0 to {MOST_HOURS} hours.")
         if limit is not None and limit < 1:
             raise CommandError("--limit must be 1 or more.")
         if not 1 <= workers <= MOST_WORKERS:
