@@ -48,7 +48,6 @@ class _ShownFields(NamedTuple):
     limit_remaining: Decimal | None
     is_limited: bool | None
     expires_at: datetime | None
-    checked_at: datetime | None
 
 
 class ShownKey(KeyFacts, _ShownFields):
