@@ -95,7 +95,7 @@ def _prune(user: AbstractBaseUser, now: datetime) -> None:
     table = operations.quote_name(ConnectAttempt._meta.db_table)
     # The inner table is for MySQL and MariaDB, which take no LIMIT in a subquery of IN.
     newest = (
-        f"SELECT id FROM (SELECT id FROM {table} WHERE user_id = %s AND {{which}}"  # noqa: S608 - as below
+        f"SELECT id FROM (SELECT id FROM {table} WHERE user_id = %s AND {{which}}"  # noqa: S608 - own names, no input
         " ORDER BY created_at DESC, id DESC LIMIT {number}) newest"
     )
     alive = newest.format(
@@ -108,7 +108,7 @@ def _prune(user: AbstractBaseUser, now: datetime) -> None:
     oldest = operations.adapt_datetimefield_value(now - app_settings.ATTEMPT_MAX_AGE)
     with connections[alias].cursor() as cursor:
         cursor.execute(
-            f"DELETE FROM {table} WHERE user_id = %s AND ("  # noqa: S608 - our own names only
+            f"DELETE FROM {table} WHERE user_id = %s AND ("  # noqa: S608 - own names, no input
             f"claimed_at IS NULL AND id NOT IN ({alive})"
             f" OR {is_over} AND id NOT IN ({ended}))",
             [owner, owner, oldest, oldest, owner, oldest],

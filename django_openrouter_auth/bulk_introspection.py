@@ -135,8 +135,7 @@ class BulkCheck:
         if self._postponed_pks:
             self._pause(CHECK_INTERVAL.seconds)
         while self._postponed_pks:
-            page, self._postponed_pks = self._postponed_pks[:PAGE], self._postponed_pks[PAGE:]
-            yield from key_rows().filter(pk__in=page)
+            yield from key_rows().filter(pk=self._postponed_pks.pop())
 
     @sensitive_variables()
     def _begin(

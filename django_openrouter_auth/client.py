@@ -102,7 +102,7 @@ class OpenRouterAdapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
         # requests would point the connection at the bundle, and urllib3 parse it again.
         if not (url.lower().startswith("https") and verify):
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # types-requests
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # untyped in types-requests
 
 
 class NoCredentials(AuthBase):

@@ -50,7 +50,7 @@ def open_key(user: User | None) -> OpenedKey:
 def open_session(user: User | None) -> "OpenRouterSession":
     """Return a session that calls OpenRouter with a user's key; raises as ``reveal_key`` does."""
     # requests takes long to import, and most processes never call OpenRouter.
-    from .session import OpenRouterSession  # noqa: PLC0415 - as said
+    from .session import OpenRouterSession  # noqa: PLC0415 - slow, and often not needed
 
     opened = open_key(user)
     return OpenRouterSession(opened.api_key, opened.confirm_rejection)

@@ -98,7 +98,7 @@ def run_examination(examination: Examination) -> Finding:
     try:
         return examination()
     # Only the type: the text of a foreign exception may hold a password of the database.
-    except Exception as error:  # noqa: BLE001 - as said
+    except Exception as error:  # noqa: BLE001 - its text may hold a password
         return Finding(
             FAILED,
             f"This could not be examined: {type(error).__name__}.",

@@ -88,7 +88,7 @@ def _connect(
     except SuspiciousOperation:
         # A body that is too large, which Django answers with 400.
         raise
-    except Exception as error:  # noqa: BLE001 - as said
+    except Exception as error:  # noqa: BLE001 - its report would hold the code
         logger.warning("openrouter entry failed: %s", type(error).__name__)
         failure = OpenRouterAuthError(stage="callback")
     else:

@@ -419,7 +419,7 @@ class StorageFailed(OpenRouterAuthError):
     code = "storage_failed"
     message = _(
         "OpenRouter made a key, but this site did not save it: saving failed, or you disconnected "
-        "or your account changed meanwhile."
+        "or your account changed meanwhile. To connect, please start again."
     )
 
 
@@ -429,7 +429,7 @@ class PastedKeyRejected(KeyRejected):
     recovery = "reenter"
     message = _(
         "OpenRouter does not accept this key, so it was not saved: it may be incomplete, deleted, "
-        "switched off or expired. Nothing was changed."
+        "switched off or expired. Nothing was changed. Please copy it again, or use another key."
     )
 
 
@@ -439,7 +439,7 @@ class PastedKeyNotStored(StorageFailed):
     recovery = "reenter"
     message = _(
         "This site did not save the key: saving failed, or you disconnected or your account "
-        "changed meanwhile. The key itself is as it was."
+        "changed meanwhile. The key itself is as it was. Please try again."
     )
 
 

@@ -71,7 +71,7 @@ def finish_attempt(
         failure = error
     # The promise is that nothing at all leaves here unhandled: Django's report of an unhandled
     # exception would hold the request, and so the code.
-    except Exception as error:  # noqa: BLE001 - as said
+    except Exception as error:  # noqa: BLE001 - its report would hold the code
         unexpected = type(error).__name__
         failure = OpenRouterAuthError(stage="callback", outcome_unknown=not is_pasted)
     else:

@@ -145,7 +145,7 @@ def ask(
     except OpenRouterAuthError as error:
         return error.with_traceback(None)
     # Django's report of an unhandled exception would show the request, and so the key.
-    except Exception as error:  # noqa: BLE001 - as said
+    except Exception as error:  # noqa: BLE001 - its report would hold the key
         unexpected = type(error).__name__
     if unexpected:
         logger.warning("openrouter check failed: unexpected=%s", unexpected)

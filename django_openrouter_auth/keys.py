@@ -29,7 +29,7 @@ def key_rows() -> "QuerySet[OpenRouterKey]":
 def open_connection() -> "OpenRouterConnection":
     """Open one short conversation with OpenRouter."""
     # requests takes long to import, and most processes never call OpenRouter.
-    from .client import OpenRouterConnection  # noqa: PLC0415 - as said
+    from .client import OpenRouterConnection  # noqa: PLC0415 - slow, and often not needed
 
     return OpenRouterConnection()
 

@@ -82,7 +82,7 @@ class CarriedKey:
         failure: Exception | None = None
         try:
             response = await send(request, **options | self._send_options())
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - of httpx or httpx2, raised again below
             failure = error
         if failure is not None:
             request.headers.pop("Authorization", None)

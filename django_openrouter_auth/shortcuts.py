@@ -111,7 +111,7 @@ def get_openai_client(
     ``ValueError`` for a URL of another origin.
     """
     # The SDKs take long to import, and most processes never call OpenRouter.
-    from .openai_sdk import get_client  # noqa: PLC0415 - as said
+    from .openai_sdk import get_client  # noqa: PLC0415 - an optional extra
 
     return get_client(user, **options)
 
@@ -127,7 +127,7 @@ async def aget_openai_client(
 def _get_async_openai_client(
     user: AbstractBaseUser | AnonymousUser | None, **options: Any
 ) -> "openai.AsyncOpenAI":
-    from .openai_sdk import get_async_client  # noqa: PLC0415 - as above
+    from .openai_sdk import get_async_client  # noqa: PLC0415 - an optional extra
 
     return get_async_client(user, **options)
 
@@ -152,7 +152,7 @@ def get_openrouter_client(
     A call raises ``KeyRejected`` when OpenRouter answers 401 and ``GET /key`` confirms it, and
     ``ValueError`` for a URL of another origin.
     """
-    from .openrouter_sdk import get_client  # noqa: PLC0415 - as above
+    from .openrouter_sdk import get_client  # noqa: PLC0415 - an optional extra
 
     return get_client(user, **options)
 

@@ -36,7 +36,7 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     # A URLconf that cannot be loaded is Django's to report, with the place where it breaks.
-    except Exception:  # noqa: BLE001 - as said
+    except Exception:  # noqa: BLE001 - Django's to report
         return []
     return []
 
@@ -66,7 +66,7 @@ def _is_missing(wanted: str) -> bool:
     except NoReverseMatch:
         return True
     # A URLconf that cannot be loaded is Django's to report, with the place where it breaks.
-    except Exception:  # noqa: BLE001 - as said
+    except Exception:  # noqa: BLE001 - Django's to report
         return False
     return False
 
@@ -122,7 +122,7 @@ def _place_of(wanted: str) -> int | None:
         try:
             found = import_string(path)
         # What its module raises is anybody's guess, and Django's to report.
-        except Exception:  # noqa: BLE001, S112 - as said
+        except Exception:  # noqa: BLE001, S112 - Django's to report
             continue
         if isinstance(found, type) and issubclass(found, original):
             return place

@@ -73,7 +73,7 @@ def store_key(
             continue
         # The code is spent and the key exists: a connection that was lost meanwhile, or a fact
         # about the key that the database does not take, must not lose it.
-        except Exception as error:  # noqa: BLE001 - as said
+        except Exception as error:  # noqa: BLE001 - or the key is lost
             logger.warning("openrouter key not stored: %s user=%s", type(error).__name__, user.pk)
             # Inside somebody else's transaction Django would take a good connection for a bad one.
             if not connections[alias].in_atomic_block:

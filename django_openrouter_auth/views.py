@@ -75,7 +75,7 @@ def callback(request: HttpRequest, state: str) -> HttpResponse:
     # Nothing may escape: an unhandled exception would put the code into Django's error report.
     try:
         return _finish(request, state)
-    except Exception as error:  # noqa: BLE001 - as said
+    except Exception as error:  # noqa: BLE001 - its report would hold the code
         logger.warning("openrouter callback failed: %s", type(error).__name__)
     with suppress(Exception):
         tell_error(request, OpenRouterAuthError(stage="callback"))

@@ -65,7 +65,7 @@ async def attempt_async(call: Callable[[], Any]) -> Any:
     """Return what an asynchronous call returns or raises."""
     try:
         return await call()
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever a call raises is looked at
         return error
 
 

@@ -225,6 +225,18 @@ def test_retry_after_an_outage(keys, answers):
     assert waited == [9, 30]
 
 
+def test_stopped_in_the_second_round(keys, answers):
+    """Whenever a run is stopped, each key that was asked about is in the counts."""
+    keys(3)
+    asked = answers(lambda api_key: (429, {}, "{}") if asked[api_key] == 1 else GOOD)
+    check = BulkCheck(DAY, workers=1, pause=pausing()[1])
+    run = check.run()
+    while not check.counts:
+        next(run)
+    run.close()
+    assert check.counts == {"accepted": 1, "not checked": 2}
+
+
 @pytest.mark.parametrize("limit", [None, 2])
 def test_keys_that_always_fail_come_last(keys, answers, limit):
     """Keys whose last check failed stand in nobody's way, whatever the limit."""

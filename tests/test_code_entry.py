@@ -394,6 +394,15 @@ def test_tries_are_counted_in_the_database(user, browser, waiting, openrouter):
     assert len(ended) == 3
 
 
+def test_ended_meanwhile(user, browser, waiting, openrouter):
+    """An attempt that ended while a code was refused takes no further code."""
+    attempt = ConnectAttempt.objects.get()
+    claim_attempt(attempt)
+    ConnectAttempt.objects.update(outcome="connected")
+    assert release_attempt(attempt) is False
+    assert ConnectAttempt.objects.get().claimed_at is not None
+
+
 def test_double_click(browser, waiting, openrouter):
     """While one request is at the exchange, another one of the same form waits for it."""
     ConnectAttempt.objects.update(claimed_at=timezone.now())

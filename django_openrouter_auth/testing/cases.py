@@ -26,7 +26,7 @@ def openrouter(api_key: str = KEY, **facts: Any) -> "OpenRouter":
         **facts: what ``GET /key`` says about it, such as ``usage=1.25`` or ``limit=10``.
     """
     # Needs an optional library, which tests that only store keys go without.
-    from .provider import OpenRouter  # noqa: PLC0415 - as said
+    from .provider import OpenRouter  # noqa: PLC0415 - an optional extra
 
     provider = OpenRouter()
     provider.grants(api_key, **facts)

@@ -53,5 +53,5 @@ def _callback_url() -> str:
     try:
         return callback_url()
     # Whatever a site's URLs raise; the examination of the URLs says what.
-    except Exception:  # noqa: BLE001 - as said
+    except Exception:  # noqa: BLE001 - of a site's URLs
         return "unknown, see below."
