@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 PIP = -m pip -qq --disable-pip-version-check
 TOX = .venv/bin/python -m tox
 
-.PHONY: help test demo lint types docs format clean
+.PHONY: help test demo lint types docs pictures messages format clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -24,13 +24,18 @@ test: .venv/ready ## Run everything that CI runs, on each Python there is
 demo: .venv-demo/ready ## Serve the example site on http://localhost:3000, or on PORT=…
 	.venv-demo/bin/python example_project/manage.py demo $(if $(PORT),--port $(PORT))
 
-lint types docs format: .venv/ready
+lint types docs format messages: .venv/ready
 lint: ## Check style and spelling
 types: ## Check types
 docs: ## Build the documentation
 format: ## Repair style
-lint types docs format:
+messages: ## Collect the texts for translators, and compile the translations
+lint types docs format messages:
 	$(TOX) run -e $@
+
+# Absolute, as the tests run in a folder of tox's; in quotes, for a space in it.
+pictures: .venv/ready ## Take the pictures of the documentation anew
+	DOCS_PICTURES="$(CURDIR)/docs/images" $(TOX) run -e browser
 
 clean: ## Remove everything that the other targets made
 	rm -rf .venv .venv-demo .tox .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info \

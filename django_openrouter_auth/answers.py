@@ -10,22 +10,27 @@ from django.contrib.messages import constants
 from django.contrib.messages.storage.base import BaseStorage
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.clickjacking import xframe_options_deny
 
 from .attempts import CONNECTED
 from .conf import app_settings
-from .exceptions import OpenRouterAuthError
+from .exceptions import KeyInsteadOfCode, OpenRouterAuthError
 from .finishing import Connected
 from .models import key_settings_url
+from .tables import OUR_TABLES, migrated
+from .wording import one_after_the_other
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 JSON_TYPES = ("application/json", "application/problem+json")
-LEFTOVER = _lazy("A key that nobody uses may now be in your OpenRouter account; you can delete it.")
+LEFTOVER = gettext_lazy(
+    "A key that nobody uses may now be in your OpenRouter account; you can delete it."
+)
 LEVELS = {"info": constants.INFO, "warning": constants.WARNING, "error": constants.ERROR}
 
 
@@ -41,7 +46,8 @@ def flow_view(*methods: str, is_json: bool = False) -> Callable[[View[P]], View[
         @wraps(view)
         def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if request.method in methods:
-                response = view(request, *args, **kwargs)
+                with migrated(*OUR_TABLES):
+                    response = view(request, *args, **kwargs)
             else:
                 response = _refuse_method(methods, as_json=is_json or prefers_json(request))
             response["Cache-Control"] = "no-store"
@@ -82,7 +88,7 @@ def problem(error: OpenRouterAuthError) -> JsonResponse:
     """Return an error as problem details."""
     detail, members = str(error), {"recovery": error.recovery}
     if error.outcome_unknown:
-        detail = f"{detail} {LEFTOVER}"
+        detail = one_after_the_other(detail, str(LEFTOVER))
         members["openrouter_keys"] = keys_page()
     response = problem_details(error.http_status, error.code, detail, **members)
     if error.retry_after is not None:
@@ -112,33 +118,40 @@ def keys_page() -> str:
 
 
 def tell_error(request: HttpRequest, error: OpenRouterAuthError) -> None:
-    """Tell a person what went wrong and, where a key may be left over, what to do about it."""
+    """Tell a person what went wrong and, where a link helps, what to do about it."""
     text = str(error)
     if error.outcome_unknown:
-        text = format_html(
-            '{} {} <a href="{}">{}</a>',
-            text,
-            LEFTOVER,
-            keys_page(),
-            _("Open your OpenRouter keys"),
-        )
+        label = pgettext("action", "Open your OpenRouter keys")
+        text = with_link(one_after_the_other(text, str(LEFTOVER)), keys_page(), label)
+    elif isinstance(error, KeyInsteadOfCode) and app_settings.ALLOW_PASTED_KEYS:
+        label = pgettext("action", "Use a key that you already have")
+        text = with_link(text, reverse("openrouter_auth:key"), label)
     tell(request, LEVELS[error.level], text, error.code)
+
+
+def with_link(text: str, url: str, label: str) -> str:
+    """Return a text, which may be HTML already, with a link after it."""
+    return format_html('{} <a href="{}">{}</a>', text, url, label)
 
 
 def tell(request: HttpRequest, level: int, text: str, code: str) -> None:
     """Leave a message for the next page, once: a repeated request does not pile them up."""
-    waiting = messages.get_messages(request)
-    if not isinstance(waiting, BaseStorage):
-        # django.contrib.messages is not in use; the next page shows the state all the same.
-        return
+    # Without django.contrib.messages the next page shows the state all the same.
+    if (code, str(text)) not in waiting(request):
+        messages.add_message(request, level, text, extra_tags=code, fail_silently=True)
+
+
+def waiting(request: HttpRequest) -> set[tuple[str, str]]:
+    """Return code and text of the messages that wait for the next page; they go on waiting."""
+    stored = messages.get_messages(request)
+    if not isinstance(stored, BaseStorage):
+        return set()
     # Looking at the messages marks them as shown; that does not make it so.
-    were_shown = waiting.used
+    were_shown = stored.used
     try:
-        told = {(message.extra_tags, str(message)) for message in waiting}
+        return {(message.extra_tags, str(message)) for message in stored}
     finally:
-        waiting.used = were_shown
-    if (code, str(text)) not in told:
-        messages.add_message(request, level, text, extra_tags=code)
+        stored.used = were_shown
 
 
 def tell_connected(request: HttpRequest, connected: Connected) -> None:
@@ -147,18 +160,22 @@ def tell_connected(request: HttpRequest, connected: Connected) -> None:
         text = _("OpenRouter is connected. This return from it was used before.")
         tell(request, constants.INFO, text, CONNECTED)
         return
-    text = _("OpenRouter is connected.")
+    text = _(
+        "OpenRouter is connected. What this site uses with your key is charged to your "
+        "OpenRouter account."
+    )
     if not connected.is_checked:
-        text += " " + _("The new key is not checked yet: OpenRouter did not answer that question.")
-    if connected.replaced_hash is not None:
-        text = format_html(
-            '{} {} <a href="{}">{}</a>',
-            text,
-            _(
-                "Your previous key is no longer used here. If it still exists at OpenRouter, it "
-                "works until you delete it there."
-            ),
-            key_settings_url(connected.replaced_hash),
-            _("Open the previous key at OpenRouter"),
+        unchecked = _(
+            "The new key is not checked yet, because OpenRouter gave no usable answer. This "
+            "site uses it all the same and checks it later."
         )
+        text = one_after_the_other(text, unchecked)
+    if connected.replaced_hash is not None:
+        replaced = _(
+            "Your previous key is no longer used here. If it still exists at OpenRouter, it "
+            "works until you delete it there."
+        )
+        label = pgettext("action", "Open the previous key at OpenRouter")
+        url = key_settings_url(connected.replaced_hash)
+        text = with_link(one_after_the_other(text, replaced), url, label)
     tell(request, constants.SUCCESS, text, CONNECTED)

@@ -58,7 +58,7 @@ def open_attempt(
 ) -> ConnectAttempt:
     """Store a pending attempt, and drop those of the user that are too old or too many.
 
-    An attempt that needs no return, because the key itself was pasted, is claimed from the start.
+    An attempt that needs no return, because the key itself was entered, is claimed from the start.
 
     Raises:
         ImproperlyConfigured: the encryption keys cannot be used.
@@ -76,7 +76,7 @@ def open_attempt(
         requested=request.requested if request else {},
         next_url=next_url,
         created_at=now,
-        claimed_at=now if mode == ConnectAttempt.Mode.PASTED else None,
+        claimed_at=None if request else now,
     )
     _prune(user, now)
     attempt.save(force_insert=True, using=router.db_for_write(ConnectAttempt))

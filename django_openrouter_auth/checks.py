@@ -9,6 +9,8 @@
 ``django_openrouter_auth.E006``       there is no setting by that name
 ``django_openrouter_auth.E007``       sessions or users are missing, or in the wrong order
 ``django_openrouter_auth.E008``       ``AUTHORIZE_PARAMS`` names what the package sends itself
+``django_openrouter_auth.E009``       the templates of apps are not found
+``django_openrouter_auth.E010``       the sandbox is installed without the app
 ``django_openrouter_auth.W001``       PKCE with ``plain``, or switched off
 ``django_openrouter_auth.W002``       ``FERNET_KEYS`` is not set, or weak
 ``django_openrouter_auth.W003``       the host of the callback can be chosen by the visitor
@@ -22,6 +24,12 @@
 ``django_openrouter_auth.W011``       the session cookie travels in the open (``--deploy``)
 ``django_openrouter_auth.W012``       keys are sent to somebody else (``--deploy``)
 ``django_openrouter_auth.W013``       ``CONNECTED_URL`` or ``DISCONNECTED_URL`` does not exist
+``django_openrouter_auth.W014``       a template that shall replace ours is not used
+``django_openrouter_auth.W015``       ``LOGIN_URL`` does not exist
+``django_openrouter_auth.W016``       nobody serves the stylesheet
+``django_openrouter_auth.W017``       the sandbox is installed without its URLs
+``django_openrouter_auth.W018``       the settings do not lead to the sandbox (``runserver``)
+``django_openrouter_auth.W019``       a server without threads is its own sandbox (``runserver``)
 ====================================  =====================================================
 """
 
@@ -47,6 +55,8 @@ from .conf import (
     unknown_settings,
 )
 from .fields import fernet
+from .sandbox_checks import check_sandbox
+from .setup_checks import check_login, check_static_files, check_templates
 from .site_checks import (
     check_content_security_policy,
     check_cookies,
@@ -253,6 +263,10 @@ CHECKS: dict[Check, str] = {
     check_content_security_policy: Tags.security,
     check_provider: Tags.security,
     check_libraries: Tags.security,
+    check_templates: Tags.templates,
+    check_login: Tags.urls,
+    check_static_files: Tags.staticfiles,
+    check_sandbox: Tags.urls,
 }
 DEPLOYMENT_CHECKS: dict[Check, str] = {
     check_secret_key: Tags.security,

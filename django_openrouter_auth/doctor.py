@@ -11,22 +11,27 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
+from django.contrib.staticfiles.storage import ManifestFilesMixin, staticfiles_storage
 from django.core.checks import ERROR
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.http.request import split_domain_port, validate_host
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
-from . import checks, site_checks
+from . import checks, sandbox_checks, setup_checks, site_checks
 from .authorization import build_callback_url
 from .conf import app_settings, debug_is_on, declared_settings, site_setting
+from .csp import source_of
 from .exceptions import KeyUnreadable, OpenRouterAuthError, TLSError
 from .keys import key_rows, open_connection
 from .models import OpenRouterKey
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 NEWEST_KEYS = 100
+STYLESHEET = "openrouter_auth/style.css"
 CLOCK_NOTICE, CLOCK_LIMIT = 60, 300
 # Without a policy, which is None, the header is not sent at all.
 OPENER_POLICIES = (
@@ -76,12 +81,15 @@ def examine(*, offline: bool = False, all_keys: bool = False) -> Iterator[tuple[
         "address": examine_address,
         "proxy": examine_proxy,
         "allowed hosts": examine_allowed_hosts,
+        "login page": lambda: summarize(setup_checks.check_login),
+        "templates": lambda: summarize(setup_checks.check_templates),
+        "static files": examine_static_files,
         "middleware": lambda: summarize(site_checks.check_middleware),
         "SameSite": examine_same_site,
         "session cookie": examine_session_cookie,
-        "form-action": lambda: summarize(site_checks.check_content_security_policy),
+        "form-action": examine_form_action,
         "opener policy": examine_opener_policy,
-        "provider": lambda: summarize(checks.check_provider),
+        "provider": lambda: summarize(checks.check_provider, sandbox_checks.check_sandbox),
         "libraries": lambda: summarize(site_checks.check_libraries),
         "deployment": examine_deployment,
         "migrations": examine_migrations,
@@ -231,6 +239,49 @@ def examine_same_site() -> Finding:
     if str(site_setting("SESSION_COOKIE_SAMESITE")).lower() == "strict":
         return Finding(OK, "Strict works, by way of a page that reloads itself once on the return.")
     return Finding(OK, "browsers send the session cookie on the return from OpenRouter.")
+
+
+def examine_static_files() -> Finding:
+    """Find out whether the stylesheet is served, and was collected where the site is live."""
+    said = summarize(setup_checks.check_static_files)
+    is_served = apps.is_installed("django.contrib.staticfiles")
+    if said.level != OK or debug_is_on() or not is_served:
+        return said
+    try:
+        staticfiles_storage.url(STYLESHEET)
+        is_hashed = isinstance(staticfiles_storage, ManifestFilesMixin)
+        is_collected = is_hashed or staticfiles_storage.exists(STYLESHEET)
+    except ImproperlyConfigured:
+        is_collected = False
+    except ValueError:
+        return Finding(
+            FAILED,
+            f"{STYLESHEET} is not in the manifest of the static files, so every page with it "
+            "answers with an error.",
+            "Run manage.py collectstatic.",
+        )
+    if is_collected:
+        return said
+    return Finding(
+        WARNING,
+        "STATIC_ROOT is not set or the stylesheet is not in it, so buttons and pages look bare, "
+        "unless something else serves it.",
+        "Set STATIC_ROOT, run manage.py collectstatic, and let the web server or WhiteNoise serve "
+        "that folder.",
+    )
+
+
+def examine_form_action() -> Finding:
+    """Find out whether a Content Security Policy lets the button through to OpenRouter."""
+    said = summarize(site_checks.check_content_security_policy)
+    if said.level != OK:
+        return said
+    source = source_of(app_settings.AUTHORIZE_URL)
+    return Finding(
+        OK,
+        "no policy in the settings stops the button. Where a web server sends one with "
+        f"form-action, that directive must allow {source}; no other has to.",
+    )
 
 
 def examine_session_cookie() -> Finding:

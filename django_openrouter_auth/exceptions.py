@@ -86,8 +86,8 @@ class KeyRejected(OpenRouterAuthError):
     level = "warning"
     recovery = "reconnect"
     message = _(
-        "OpenRouter does not accept this key: it was deleted, switched off or has expired. "
-        "Connect again to get a new one."
+        "OpenRouter no longer accepts this key: it was deleted, switched off or has expired. "
+        "This site cannot use it. Connect again to get a new one."
     )
 
 
@@ -99,8 +99,8 @@ class Throttled(OpenRouterAuthError):
     level = "warning"
     recovery = "wait"
     message = _(
-        "This key was checked a moment ago, and what you see is the result. You can check it again "
-        "in half a minute."
+        "OpenRouter was asked about this key a moment ago, so it was not asked again. Nothing was "
+        "changed. You can check the key again in half a minute."
     )
 
 
@@ -112,7 +112,8 @@ class KeyUnreadable(OpenRouterAuthError):
     level = "warning"
     recovery = "reconnect"
     message = _(
-        "The stored key can no longer be read, so it cannot be used. Connect again to replace it."
+        "The stored key can no longer be read, so this site cannot use it. Connect again to "
+        "replace it."
     )
 
 
@@ -152,7 +153,7 @@ class NotAuthenticated(OpenRouterAuthError):
     http_status = 401
     level = "info"
     recovery = "log_in"
-    message = _("Please sign in and then start again. Nothing was changed.")
+    message = _("You are not signed in, so nothing was changed. Please sign in and start again.")
 
 
 class StateUnknown(OpenRouterAuthError):
@@ -199,8 +200,8 @@ class StateExpired(OpenRouterAuthError):
     code = "state_expired"
     http_status = 400
     message = _(
-        "You took longer than this site waits, so the connection was not finished. Nothing was "
-        "changed. Please start again."
+        "The connection was not finished in the time that this site waits. Nothing was changed. "
+        "Please start again."
     )
 
 
@@ -278,7 +279,10 @@ class NoCodeEntered(CodeMissing):
     """Raised when the form for a code was sent without one."""
 
     recovery = "reenter"
-    message = _("Please enter the code that OpenRouter shows you. Nothing was changed.")
+    message = _(
+        "No code was entered, so nothing was changed. Please enter the code that OpenRouter shows "
+        "you."
+    )
 
 
 class EnteredCodeMalformed(CodeMalformed):
@@ -311,6 +315,12 @@ class KeyMalformed(OpenRouterAuthError):
         "This does not look like an OpenRouter key. Nothing was saved. Please copy the key again, "
         "all of it and nothing else."
     )
+
+
+class NoKeyEntered(KeyMalformed):
+    """Raised when the form for a key was sent without one."""
+
+    message = _("No key was entered, so nothing was saved. Please paste your OpenRouter key.")
 
 
 # Talking to OpenRouter
@@ -409,7 +419,7 @@ class ManagementKey(OpenRouterAuthError):
     recovery = "ordinary_key"
     message = _(
         "This is a management key: it controls your whole OpenRouter account and cannot call "
-        "models. Please connect with an ordinary key."
+        "models, so this site does not use it. Please connect with an ordinary key."
     )
 
 
@@ -418,8 +428,8 @@ class StorageFailed(OpenRouterAuthError):
 
     code = "storage_failed"
     message = _(
-        "OpenRouter made a key, but this site did not save it: saving failed, or you disconnected "
-        "or your account changed meanwhile. To connect, please start again."
+        "OpenRouter made a key, but this site could not save it, perhaps because you disconnected "
+        "or your account on this site changed meanwhile. To connect, please start again."
     )
 
 
@@ -438,8 +448,8 @@ class PastedKeyNotStored(StorageFailed):
 
     recovery = "reenter"
     message = _(
-        "This site did not save the key: saving failed, or you disconnected or your account "
-        "changed meanwhile. The key itself is as it was. Please try again."
+        "This site could not save the key, perhaps because the connection or the account on this "
+        "site changed meanwhile. The key itself is as it was. Please try again."
     )
 
 
@@ -447,7 +457,8 @@ class NewKeyRejected(KeyRejected):
     """Raised when a brand-new key fails its first check; an old connection stays as it is."""
 
     message = _(
-        "OpenRouter made a key and then did not accept it, so it was not saved. Please start again."
+        "OpenRouter made a key and then did not accept it, so it was not saved. What was connected "
+        "before stays as it is. Please start again."
     )
 
 

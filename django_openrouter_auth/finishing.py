@@ -33,10 +33,14 @@ from .storing import store_key, stored_hash
 logger = logging.getLogger("django_openrouter_auth")
 
 FIRST_CHECK_PATIENCE = 5
-SOURCES = {
+SOURCES: dict[str, str] = {
     ConnectAttempt.Mode.CALLBACK: OpenRouterKey.Source.OAUTH,
     ConnectAttempt.Mode.CODE: OpenRouterKey.Source.CODE,
+    ConnectAttempt.Mode.PASTED: OpenRouterKey.Source.PASTED,
+    ConnectAttempt.Mode.ADMIN: OpenRouterKey.Source.ADMIN,
 }
+# The key itself was entered, so that none is left over at OpenRouter whatever goes wrong.
+ENTERED = (ConnectAttempt.Mode.PASTED, ConnectAttempt.Mode.ADMIN)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def finish_attempt(
     """Obtain a key for an attempt that was claimed, and write down how that ended."""
     failure: OpenRouterAuthError
     unexpected = ""
-    is_pasted = attempt.mode == ConnectAttempt.Mode.PASTED
+    is_entered = attempt.mode in ENTERED
     try:
         require_age(attempt)
         connected = obtain()
@@ -73,7 +77,7 @@ def finish_attempt(
     # exception would hold the request, and so the code.
     except Exception as error:  # noqa: BLE001 - its report would hold the code
         unexpected = type(error).__name__
-        failure = OpenRouterAuthError(stage="callback", outcome_unknown=not is_pasted)
+        failure = OpenRouterAuthError(stage="callback", outcome_unknown=not is_entered)
     else:
         forget_shown_key(user)
         announce_connected(user, replaced=connected.replaced_hash is not None)
@@ -82,7 +86,7 @@ def finish_attempt(
         may_try_again = release_attempt(attempt)
         refused = EnteredCodeRejected if may_try_again else LastCodeRejected
         failure = refused(stage=failure.stage, status_code=failure.status_code)
-    if isinstance(failure, StorageFailed) and is_pasted:
+    if isinstance(failure, StorageFailed) and is_entered:
         failure = PastedKeyNotStored(stage=failure.stage)
     logger.log(
         logging.INFO if failure.level == "info" else logging.WARNING,
@@ -130,7 +134,7 @@ def exchange_and_store(attempt: Any, user: AbstractBaseUser, code: str) -> Conne
 
 @sensitive_variables()
 def verify_and_store(attempt: ConnectAttempt, user: AbstractBaseUser, api_key: str) -> Connected:
-    """Store a key that was pasted, if OpenRouter accepts it."""
+    """Store a key that was entered, if OpenRouter accepts it."""
     expected = stored_hash(user)
     with open_connection() as connection:
         answer = ask(api_key, connection)
@@ -144,7 +148,7 @@ def verify_and_store(attempt: ConnectAttempt, user: AbstractBaseUser, api_key: s
         api_key,
         answer,
         expected_hash=expected,
-        source=OpenRouterKey.Source.PASTED,
+        source=SOURCES[attempt.mode],
     )
     return Connected(next_url="", is_new=True, replaced_hash=replaced)
 

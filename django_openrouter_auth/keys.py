@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from .exceptions import KeyRejected, KeyUnreadable, NotConnected
 from .models import KeyFacts, OpenRouterKey
+from .tables import OUR_TABLES, migrated
 
 if TYPE_CHECKING:
     from .client import OpenRouterConnection
@@ -47,7 +48,9 @@ class _ShownFields(NamedTuple):
     limit: Decimal | None
     limit_remaining: Decimal | None
     is_limited: bool | None
+    limit_reset: str
     expires_at: datetime | None
+    checked_at: datetime | None
 
 
 class ShownKey(KeyFacts, _ShownFields):
@@ -65,6 +68,7 @@ class _Remembered(NamedTuple):
         return (bool, ())
 
 
+@migrated(*OUR_TABLES)
 def show_key(user: Any) -> ShownKey | None:
     """Return what a page shows of a user's key, asking the database once per user object."""
     remembered = getattr(user, "openrouter_shown_key", None)
@@ -91,6 +95,7 @@ def reveal_key(user: User | None) -> str:
     return read_key_row(user)[1]
 
 
+@migrated(*OUR_TABLES)
 @sensitive_variables()
 def read_key_row(user: User | None) -> tuple[OpenRouterKey, str]:
     """Return a user's key row and the key in plain text; raises as ``reveal_key`` does."""

@@ -1,22 +1,20 @@
 """What is stored: each user's key, and each attempt to connect one."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, TypedDict
 
 from django.db import models
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext, pgettext_lazy
 
-from .conf import app_settings, user_model_name
+from .conf import app_settings, is_api_key, user_model_name
 from .fields import EncryptedKeyField, SealedKey, fingerprint, mask, owner_fingerprint
+from .wording import age_in_words, limit_in_words, no_limit, terms_in_words
 
 EXPIRES_SOON = timedelta(days=14)
-REQUESTED = {
-    "key_label": _("name"),
-    "limit": _("limit in US$"),
-    "usage_limit_type": _("limit resets"),
-    "expires_at": _("expiry"),
-}
 
 
 class KeyFields(TypedDict):
@@ -41,7 +39,12 @@ class KeyFacts:
 
     status: Any
     key_hash: Any
+    limit: Any
+    limit_remaining: Any
+    is_limited: Any
+    limit_reset: Any
     expires_at: Any
+    checked_at: Any
 
     @property
     def is_usable(self) -> bool:
@@ -57,6 +60,40 @@ class KeyFacts:
     def is_expired(self) -> bool:
         """Whether the key has expired, as far as is known."""
         return bool(self.expires_at and self.expires_at <= timezone.now())
+
+    @property
+    def limit_used(self) -> Decimal | None:
+        """What is used of the limit, in US dollars; ``None`` where there is none or it is unknown.
+
+        OpenRouter counts ``usage`` from the day the key was made, and the limit by periods. Calls
+        that run at the same time may use more than the limit.
+        """
+        # Of a limit of nothing no part can be used.
+        if self.is_limited is False or not self.limit or self.limit_remaining is None:
+            return None
+        return Decimal(max(self.limit - self.limit_remaining, Decimal()))
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing is left of the limit, as far as is known."""
+        is_known = self.is_limited and self.limit_remaining is not None
+        return bool(is_known and self.limit_remaining <= 0)
+
+    @property
+    def limit_in_words(self) -> str:
+        """What the key may spend and how much of it is used, in words for people."""
+        if self.is_limited is False:
+            return no_limit()
+        if self.limit is None:
+            return pgettext("fact", "not known")
+        return limit_in_words(self.limit, self.limit_used, self.limit_reset)
+
+    @property
+    def checked_in_words(self) -> str:
+        """How long ago OpenRouter last told about the key, in words for people."""
+        if self.checked_at is None:
+            return pgettext("fact", "not checked yet")
+        return age_in_words(self.checked_at)
 
     @property
     def settings_url(self) -> str:
@@ -78,17 +115,17 @@ class OpenRouterKey(KeyFacts, models.Model):
     class Source(models.TextChoices):
         """The way by which a key came."""
 
-        OAUTH = "oauth", _("OpenRouter")
-        CODE = "code", _("entered code")
-        PASTED = "pasted", _("pasted key")
-        ADMIN = "admin", _("administrator")
+        OAUTH = "oauth", pgettext_lazy("admin", "Approved at OpenRouter")
+        CODE = "code", pgettext_lazy("admin", "Entered code")
+        PASTED = "pasted", pgettext_lazy("admin", "Pasted key")
+        ADMIN = "admin", pgettext_lazy("admin", "Set by staff")
 
     class Status(models.TextChoices):
         """Whether a key can be used."""
 
-        ACTIVE = "active", _("active")
-        REJECTED = "rejected", _("rejected by OpenRouter")
-        UNREADABLE = "unreadable", _("unreadable")
+        ACTIVE = "active", pgettext_lazy("status", "Active")
+        REJECTED = "rejected", pgettext_lazy("status", "Rejected by OpenRouter")
+        UNREADABLE = "unreadable", pgettext_lazy("status", "Unreadable")
 
     user = models.OneToOneField(
         user_model_name(),
@@ -175,13 +212,31 @@ class OpenRouterKey(KeyFacts, models.Model):
     class Meta:
         verbose_name = _("OpenRouter key")
         verbose_name_plural = _("OpenRouter keys")
+        # Django stores these names, as it stores its own, in English.
+        permissions = (
+            ("check_openrouterkey", "Can check OpenRouter key"),
+            ("disconnect_openrouterkey", "Can disconnect OpenRouter key"),
+            ("set_openrouterkey", "Can set OpenRouter key"),
+        )
+        # The lists of the admin begin with the newest.
+        indexes = (models.Index(fields=["-connected_at", "-id"], name="openrouter_key_newest"),)
 
     def __str__(self) -> str:
-        return f"OpenRouter key #{self.pk}"
+        return f"{capfirst(self._meta.verbose_name)} #{self.pk}"
 
     @staticmethod
     def derive(user_id: object, api_key: str) -> KeyFields:
-        """Return the fields that follow from a key, ready for a model or an update."""
+        """Return the fields that follow from a key, ready for a model or an update.
+
+        Args:
+            user_id: the primary key of its owner.
+            api_key: the key in plain text.
+
+        Raises:
+            ValueError: no request could carry it: it is not 20 to 512 printable ASCII characters.
+        """
+        if not is_api_key(api_key):
+            raise ValueError("This cannot be an API key.")
         return {
             "secret": SealedKey.seal(api_key),
             "key_hash": fingerprint(api_key),
@@ -192,8 +247,7 @@ class OpenRouterKey(KeyFacts, models.Model):
     @property
     def requested_terms(self) -> list[tuple[str, str]]:
         """What this site asked for when the key was made, with names for people."""
-        terms = sorted(self.requested.items())
-        return [(str(REQUESTED.get(name, name)), str(value)) for name, value in terms]
+        return terms_in_words(self.requested)
 
 
 class ConnectAttempt(models.Model):
@@ -202,9 +256,10 @@ class ConnectAttempt(models.Model):
     class Mode(models.TextChoices):
         """How the code, or the key itself, comes back."""
 
-        CALLBACK = "callback", _("callback")
-        CODE = "code", _("entered code")
-        PASTED = "pasted", _("pasted key")
+        CALLBACK = "callback", pgettext_lazy("admin", "Return from OpenRouter")
+        CODE = "code", pgettext_lazy("admin", "Entered code")
+        PASTED = "pasted", pgettext_lazy("admin", "Pasted key")
+        ADMIN = "admin", pgettext_lazy("admin", "Set by staff")
 
     user = models.ForeignKey(
         user_model_name(),
@@ -249,7 +304,10 @@ class ConnectAttempt(models.Model):
     class Meta:
         verbose_name = _("connect attempt")
         verbose_name_plural = _("connect attempts")
-        indexes = (models.Index(fields=["user", "-created_at"], name="openrouter_attempt_user"),)
+        indexes = (
+            models.Index(fields=["user", "-created_at"], name="openrouter_attempt_user"),
+            models.Index(fields=["-created_at", "-id"], name="openrouter_attempt_newest"),
+        )
 
     def __str__(self) -> str:
-        return f"Connect attempt #{self.pk}"
+        return f"{capfirst(self._meta.verbose_name)} #{self.pk}"

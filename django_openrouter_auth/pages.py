@@ -12,16 +12,17 @@ from django.contrib.auth.views import redirect_to_login
 from django.contrib.messages import get_messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.vary import vary_on_headers
 
-from .answers import View, flow_view, prefers_json, problem
+from .answers import View, flow_view, prefers_json, problem, waiting
 from .authorization import LONGEST_LABEL
 from .conf import app_settings
-from .exceptions import NotAuthenticated
+from .exceptions import KeyRejected, KeyUnreadable, NotAuthenticated
 from .keys import find_key
-from .redirects import SeeOther, safe_next, with_next
+from .redirects import SeeOther, safe_next, send_to, with_next
 
 UserView = Callable[[HttpRequest, AbstractBaseUser], HttpResponse]
 
@@ -63,18 +64,23 @@ def page_view(*methods: str) -> Callable[[UserView], View[[]]]:
         @wraps(view)
         def answer(request: HttpRequest) -> HttpResponse:
             user = request.user
-            return view(request, user) if user.is_authenticated else ask_to_sign_in(request)
+            if user.is_authenticated:
+                return view(request, user)
+            # From signing in people come back by GET, which not every address takes.
+            page = request.path if "GET" in methods else reverse("openrouter_auth:manage")
+            return ask_to_sign_in(request, page)
 
         return answer
 
     return decorate
 
 
-def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
-    """Send a stranger to the login page and back here, or tell their program."""
+def ask_to_sign_in(request: HttpRequest, page: str) -> HttpResponse:
+    """Send a stranger to the login page and then to a page of ours, or tell their program."""
     if prefers_json(request):
         return problem(NotAuthenticated(stage="start"))
-    return to_login(with_next(request.path, requested_next(request)))
+    url = redirect_to_login(with_next(page, requested_next(request))).url
+    return send_to(request, url)
 
 
 def to_login(page: str) -> HttpResponse:
@@ -86,11 +92,14 @@ def render_page(
     request: HttpRequest, user: AbstractBaseUser, template: str, **context: Any
 ) -> HttpResponse:
     """Return a page of a user's connection."""
+    told = {code for code, _ in waiting(request)}
     own = {
         "key": context["key"] if "key" in context else find_key(user),
         "next": safe_next(requested_next(request)),
         "can_enter_code": app_settings.ALLOW_CODE_ENTRY,
         "can_paste_key": app_settings.ALLOW_PASTED_KEYS,
+        # Then the page need not say once more what is wrong with the key.
+        "is_told": not told.isdisjoint({KeyRejected.code, KeyUnreadable.code}),
         # For sites without the context processor: the outcome of a flow must be seen.
         "messages": get_messages(request),
     }

@@ -4,7 +4,8 @@ import re
 from posixpath import normpath
 from urllib.parse import unquote, urlencode, urlsplit
 
-from django.http import HttpRequest, HttpResponseRedirect
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.utils.encoding import iri_to_uri
@@ -19,6 +20,24 @@ class SeeOther(HttpResponseRedirect):
     """A redirect that is always followed with GET."""
 
     status_code = 303
+
+
+def send_to(request: HttpRequest, url: str) -> HttpResponse:
+    """Send a visitor to another page, also where htmx asks for a part of the present one.
+
+    htmx would follow a redirect itself, put a page of this site into that part, and be refused
+    those of other sites.
+    """
+    return HttpResponse(headers={"HX-Redirect": url}) if is_htmx(request) else SeeOther(url)
+
+
+def is_htmx(request: HttpRequest) -> bool:
+    """Return whether htmx asks, which heeds its own headers in the answer."""
+    # To restore a page from its history htmx shows whatever comes, and looks at no header.
+    return (
+        request.headers.get("HX-Request") == "true"
+        and "HX-History-Restore-Request" not in request.headers
+    )
 
 
 def safe_next(url: str | None) -> str:
@@ -58,6 +77,21 @@ def target(wanted: str | None, configured: str | None) -> str:
         return resolve_url(configured or "openrouter_auth:manage")
     except NoReverseMatch:
         return reverse("openrouter_auth:manage")
+
+
+def own_url(name: str) -> str:
+    """Return the path of one of our pages, for code that other pages run.
+
+    Raises:
+        ImproperlyConfigured: our URLs are not included.
+    """
+    try:
+        return reverse(f"openrouter_auth:{name}")
+    except NoReverseMatch as error:
+        raise ImproperlyConfigured(
+            "The URLs of django_openrouter_auth are not included. Add "
+            'path("openrouter/", include("django_openrouter_auth.urls")) to your urls.py.'
+        ) from error
 
 
 def with_next(path: str, wanted: str | None) -> str:

@@ -9,7 +9,6 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
 from .answers import prefers_json, problem_details, tell_error
@@ -23,7 +22,7 @@ from .exceptions import (
 from .introspection import repeat_verdict
 from .keys import find_key, forget_shown_key, reveal_key, show_key
 from .models import OpenRouterKey
-from .redirects import SeeOther, safe_next, with_next
+from .redirects import is_htmx, own_url, safe_next, send_to, with_next
 
 NO_USABLE_KEY = (NotConnected, KeyRejected, KeyUnreadable)
 
@@ -75,7 +74,7 @@ def answer_without_key(request: HttpRequest, error: OpenRouterAuthError) -> Http
     user = request.user
     page = _way_back(request)
     if user.is_authenticated:
-        member, url = "connect_url", with_next(reverse("openrouter_auth:connect"), page)
+        member, url = "connect_url", with_next(own_url("connect"), page)
     else:
         error = NotAuthenticated(stage="use")
         member, url = "login_url", _login_page(request, page)
@@ -87,10 +86,7 @@ def answer_without_key(request: HttpRequest, error: OpenRouterAuthError) -> Http
     else:
         if user.is_authenticated and not _connect_page_says_why(user):
             tell_error(request, error)
-        # htmx would follow a redirect itself, and put the page into a part of this one.
-        response = (
-            HttpResponse(headers={"HX-Redirect": url}) if _is_htmx(request) else SeeOther(url)
-        )
+        response = send_to(request, url)
     response["Cache-Control"] = "no-store"
     patch_vary_headers(response, ("Accept", "Cookie", "HX-Request"))
     return response
@@ -120,17 +116,9 @@ def savepoint(request: HttpRequest) -> Iterator[None]:
 # Who is asking
 
 
-def _is_htmx(request: HttpRequest) -> bool:
-    # To restore a page from its history htmx shows whatever comes, and looks at no header.
-    return (
-        request.headers.get("HX-Request") == "true"
-        and "HX-History-Restore-Request" not in request.headers
-    )
-
-
 def _is_program(request: HttpRequest) -> bool:
     """Return whether an answer for programs is wanted, rather than a page or htmx's header."""
-    if _is_htmx(request):
+    if is_htmx(request):
         return False
     # fetch() accepts anything unless told otherwise; libraries that fetch pages ask for HTML.
     is_script = request.headers.get("Sec-Fetch-Dest") == "empty" and not _names_html(request)
@@ -147,7 +135,7 @@ def _names_html(request: HttpRequest) -> bool:
 def _way_back(request: HttpRequest) -> str:
     """Return the page at which the visitor is or which they opened, if one can be returned to."""
     is_part_of_page = _is_program(request) or (
-        _is_htmx(request) and "HX-Boosted" not in request.headers
+        is_htmx(request) and "HX-Boosted" not in request.headers
     )
     here = request.get_full_path()
     if request.method in ("GET", "HEAD") and not is_part_of_page:

@@ -41,6 +41,7 @@ from .exceptions import (
     KeyMalformed,
     KeyUnreadable,
     Misconfigured,
+    NoKeyEntered,
     NotConnected,
     OpenRouterAuthError,
 )
@@ -180,12 +181,15 @@ def enter_code(*, user: AbstractBaseUser, browser: str | None, text: str) -> Con
 
 
 @sensitive_variables()
-def adopt_key(*, user: AbstractBaseUser, text: str) -> Connected:
+def adopt_key(
+    *, user: AbstractBaseUser, text: str, mode: str = ConnectAttempt.Mode.PASTED
+) -> Connected:
     """Store a key that somebody already has, if OpenRouter accepts it.
 
     Args:
         user: whose key it shall be.
-        text: the key, as it was pasted.
+        text: the key, as it was entered.
+        mode: who entered it: the user (``pasted``) or staff (``admin``).
 
     Raises:
         KeyMalformed: it cannot be a key; OpenRouter was not asked.
@@ -194,10 +198,12 @@ def adopt_key(*, user: AbstractBaseUser, text: str) -> Connected:
         OpenRouterAuthError: it could not be checked, so it was not stored.
     """
     api_key = text.strip()
+    if not api_key:
+        raise NoKeyEntered(stage="status")
     if not is_api_key(api_key):
         raise KeyMalformed(stage="status")
     # An attempt like any other: a disconnect meanwhile wins, and how it ended is on record.
-    attempt = _open(user, mode=ConnectAttempt.Mode.PASTED)
+    attempt = _open(user, mode=mode)
     return finish_attempt(attempt, user, lambda: verify_and_store(attempt, user, api_key))
 
 

@@ -1,6 +1,15 @@
 """The pages of this app: include them under a path of your choice."""
 
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import path, re_path
+
+# What Django would say about the models speaks of an app_label, and not of the setting.
+if not apps.is_installed("django_openrouter_auth"):
+    raise ImproperlyConfigured(
+        "The URLs of django_openrouter_auth are included, and the app is not installed. Add "
+        '"django_openrouter_auth" to INSTALLED_APPS.'
+    )
 
 from . import entry_views, views
 

@@ -8,12 +8,22 @@ from django.contrib.messages import constants
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.vary import vary_on_cookie
 
 from . import services
-from .answers import flow_view, prefers_json, problem, tell, tell_connected, tell_error
+from .answers import (
+    flow_view,
+    prefers_json,
+    problem,
+    tell,
+    tell_connected,
+    tell_error,
+    waiting,
+    with_link,
+)
+from .attempts import CONNECTED
 from .conf import app_settings, session_cookie_name
 from .exceptions import NotAuthenticated, OpenRouterAuthError, message_of
 from .keys import find_key
@@ -28,7 +38,7 @@ from .pages import (
     requested_next,
     to_login,
 )
-from .redirects import SeeOther, origin_of, safe_next, target, with_next
+from .redirects import SeeOther, origin_of, safe_next, send_to, target, with_next
 from .status import describe
 
 logger = logging.getLogger("django_openrouter_auth")
@@ -41,7 +51,10 @@ def manage(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
     key = services.checked_key(user) if is_seen else find_key(user)
     trouble = ""
     if key is not None and key.check_error and key.status != OpenRouterKey.Status.UNREADABLE:
-        trouble = str(message_of(key.check_error))
+        # Whoever has just connected, or asked for the check, is told by a message.
+        told = {code for code, text in waiting(request)}
+        if told.isdisjoint({CONNECTED, key.check_error}):
+            trouble = str(message_of(key.check_error))
     return render_page(request, user, "openrouter_auth/manage.html", key=key, check_trouble=trouble)
 
 
@@ -63,10 +76,10 @@ def connect(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
         if prefers_json(request):
             return problem(error)
         tell_error(request, error)
-        return SeeOther(target(requested_next(request), None))
+        return send_to(request, target(requested_next(request), None))
     if prefers_json(request):
         return JsonResponse({"authorization_url": url})
-    return SeeOther(url)
+    return send_to(request, url)
 
 
 @flow_view("GET")
@@ -124,19 +137,20 @@ def disconnect(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
     if prefers_json(request):
         return JsonResponse(describe(find_key(user)))
     if not hashes:
-        tell(request, constants.INFO, _("OpenRouter was not connected."), "not_connected")
+        tell(
+            request,
+            constants.INFO,
+            _("OpenRouter was not connected, so nothing was changed."),
+            "not_connected",
+        )
     else:
         text = _(
             "OpenRouter is disconnected: this site has deleted its copy of your key. If the key "
             "still exists at OpenRouter, it works until you delete it there."
         )
         for key_hash in hashes:
-            text = format_html(
-                '{} <a href="{}">{}</a>',
-                text,
-                key_settings_url(key_hash),
-                _("Open the key at OpenRouter"),
-            )
+            label = pgettext("action", "Open the key at OpenRouter")
+            text = with_link(text, key_settings_url(key_hash), label)
         tell(request, constants.SUCCESS, text, "disconnected")
     return SeeOther(target(requested_next(request), app_settings.DISCONNECTED_URL))
 
@@ -153,7 +167,12 @@ def check(request: HttpRequest, user: AbstractBaseUser) -> HttpResponse:
     else:
         if prefers_json(request):
             return JsonResponse(describe(find_key(user)))
-        tell(request, constants.SUCCESS, _("OpenRouter accepts your key."), "checked")
+        tell(
+            request,
+            constants.SUCCESS,
+            _("OpenRouter accepts your key. What you see is up to date."),
+            "checked",
+        )
     return SeeOther(target(requested_next(request), None))
 
 

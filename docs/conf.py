@@ -23,6 +23,8 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 smartquotes_action = "D"  # dashes only: a quoted value is to be copied
 highlight_language = "none"  # no guessing: each block names its language
 

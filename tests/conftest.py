@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.authority",
     "tests.connecting",
     "tests.leakscan",
+    "tests.staff",
     "tests.standin",
     "tests.calling",  # it imports those above, and pytest wants to see them first
 ]

@@ -4,10 +4,12 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client, RequestFactory
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from django.utils import timezone
 
 from django_openrouter_auth.admin import OpenRouterKeyAdmin
@@ -15,28 +17,11 @@ from django_openrouter_auth.fields import fingerprint, owner_fingerprint
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 
 from .connecting import HINT, KEY, row, start
+from .staff import ATTEMPTS, KEYS, staff_with
 from .test_keys import damage
+from .urls import urlpatterns as site_patterns
 
 pytestmark = pytest.mark.django_db
-KEYS = "/admin/django_openrouter_auth/openrouterkey/"
-ATTEMPTS = "/admin/django_openrouter_auth/connectattempt/"
-
-
-@pytest.fixture
-def staff(db: None) -> Client:
-    """The browser of a superuser."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="x"))
-    return client
-
-
-def staff_with(*codenames: str) -> Client:
-    """The browser of a staff member who has just these permissions."""
-    member = User.objects.create_user("clerk", is_staff=True)
-    member.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    client = Client()
-    client.force_login(member)
-    return client
 
 
 def secrets_of(user: User) -> list[str]:
@@ -55,9 +40,9 @@ def test_pages_show_the_hint_only(staff, user, connected, page):
 
 
 def test_list_shows_the_state(staff, connected):
-    """The list shows user, masked key, status, source and times."""
+    """The list shows user, masked key, status, money, source and times."""
     text = staff.get(KEYS).content.decode()
-    for expected in ("ann", HINT, "active", "OpenRouter"):
+    for expected in ("ann", HINT, "Active", "Approved at OpenRouter", "US$", "just now"):
         assert expected in text
 
 
@@ -128,8 +113,17 @@ def test_viewers_have_no_delete_action(connected):
         "q=%00",
         "status__exact=%00",
         "hint=%00",
+        "expiry=x",
+        "expiry__exact=soon",
+        "last_check=%00",
+        "connected_at__year=x",
+        "connected_at__year=99999",
+        "connected_at__month=2",
+        "checked_at__year=2026",
+        "_facets=True",
         "owner_hash__startswith=0",
         "status__regex=(",
+        "connected_at__regex=(",
     ],
 )
 def test_odd_queries(staff, connected, query):
@@ -151,6 +145,22 @@ def test_search_by_user(staff, connected, wish):
     """Staff find a key by its user's name or address."""
     assert HINT in staff.get(KEYS, {"q": wish}).content.decode()
     assert HINT not in staff.get(KEYS, {"q": "nobody"}).content.decode()
+
+
+@pytest.mark.parametrize("page", ["{pk}/delete/", ""])
+def test_delete_names_the_user(staff, connected, page):
+    """Before a key is deleted, staff read whose key it is, and that it lives on at OpenRouter."""
+    data = {"action": "delete_selected", "_selected_action": [connected.pk]}
+    address = KEYS + page.format(pk=connected.pk)
+    response = staff.get(address) if page else staff.post(address, data)
+    text = response.content.decode()
+    for expected in ("<bdi>ann</bdi>", HINT, "only the owner can do that"):
+        assert expected in text
+
+
+def test_delete_of_nothing(staff, connected):
+    """A key that is gone is no error when it is deleted once more."""
+    assert staff.get(f"{KEYS}999/delete/").status_code == 302
 
 
 def test_delete_disconnects(staff, browser, connected):
@@ -210,6 +220,17 @@ def test_list_asks_the_same_for_many_rows(staff, connected):
     assert not [sql for sql in after if ".secret" in sql.replace('"', "").replace("`", "")]
 
 
+def test_attempts_are_shown_without_their_verifiers(staff, browser):
+    """AD 167: neither the list of attempts nor the page of one reads what is encrypted."""
+    start(browser)
+    attempt = ConnectAttempt.objects.get()
+    with CaptureQueriesContext(connection) as queries:
+        page = staff.get(ATTEMPTS)
+        staff.get(f"{ATTEMPTS}{attempt.pk}/change/")
+    assert b"Pending" in page.content
+    assert not [query for query in queries.captured_queries if "code_verifier" in query["sql"]]
+
+
 @pytest.mark.parametrize("guess", ["reveal/", "secret/", "{pk}/secret/", "{pk}/reveal/"])
 def test_guessed_pages(staff, connected, guess):
     """AD 168: there is no page that shows a key."""
@@ -217,11 +238,11 @@ def test_guessed_pages(staff, connected, guess):
     assert KEY not in response.content.decode()
 
 
-@pytest.mark.parametrize("attributes", [{"fields": None}, {"readonly_fields": ("secret",)}])
+@pytest.mark.parametrize("attributes", [{"fieldsets": None}, {"readonly_fields": ("secret",)}])
 def test_careless_subclass(staff, user, connected, attributes):
     """AD 169: a site's own admin class with every field still shows no more than the hint."""
     if "readonly_fields" in attributes:
-        attributes = attributes | {"fields": ("user", "secret")}
+        attributes = attributes | {"fieldsets": None, "fields": ("user", "secret")}
     site = admin.AdminSite("other")
     careless = type("Careless", (OpenRouterKeyAdmin,), attributes)(OpenRouterKey, site)
     request = RequestFactory().get("/")
@@ -268,3 +289,46 @@ def test_site_without_the_admin(settings):
     ]
     assert apps.is_installed("django_openrouter_auth")
     assert not apps.is_installed("django.contrib.admin")
+
+
+def test_autocomplete_tells_names_only(staff, connected):
+    """AD 168: the field in which users are searched tells their names, and nothing of keys."""
+    query = "app_label=django_openrouter_auth&model_name=openrouterkey&field_name=user&term=ann"
+    answer = staff.get(f"/admin/autocomplete/?{query}")
+    assert [sorted(found) for found in answer.json()["results"]] == [["id", "text"]]
+    assert HINT not in answer.content.decode()
+
+
+def test_popup_offers_no_action(staff, connected):
+    """AD 168: the list in a window of its own shows masks, and offers no action."""
+    text = staff.get(f"{KEYS}?_popup=1").content.decode()
+    assert HINT in text
+    assert 'value="disconnect"' not in text
+
+
+other = admin.AdminSite("other")
+other.register(OpenRouterKey, OpenRouterKeyAdmin)
+other.register(User, UserAdmin)
+urlpatterns = [*site_patterns, path("other/", other.urls)]
+
+
+@pytest.mark.urls("tests.test_admin")
+@pytest.mark.parametrize("page", ["", "{pk}/change/", "check/?pk={pk}", "set-key/", "{pk}/delete/"])
+def test_other_admin_site(staff, connected, page):
+    """AD 169: an admin site of another name has all pages, and they link to that site only."""
+    text = staff.get(f"/other{KEYS[6:]}{page.format(pk=connected.pk)}").content.decode()
+    assert HINT in text or page == "set-key/"
+    assert "/other/" in text
+    assert '"/admin/' not in text
+
+
+@pytest.mark.urls("tests.test_admin")
+def test_actions_of_another_admin_site(staff, connected):
+    """AD 169: actions of an admin site of another name lead to its own pages, and back."""
+    keys = f"/other{KEYS[6:]}"
+    chosen = {"action": "disconnect", "_selected_action": [connected.pk], "index": "0"}
+    asking = staff.post(keys, chosen)["Location"]
+    assert asking.startswith(f"{keys}disconnect/?")
+    agreed = {"pk": connected.pk, "shown": f"{connected.pk} {connected.hint}"}
+    assert staff.post(asking, agreed)["Location"] == keys
+    assert not OpenRouterKey.objects.exists()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
@@ -15,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_openrouter_auth.models import OpenRouterKey
+from django_openrouter_auth.testing import connect
 
 from .connecting import HINT
 from .test_keys import damage
@@ -31,7 +33,13 @@ def render(source: str, visitor: Any = None, **context: Any) -> str:
     return Template(LOAD + source).render(RequestContext(request, context))
 
 
-@pytest.mark.parametrize("argument", ["label", "css_class", "next", "variant", "size"])
+def classes(html: str) -> set[str]:
+    """Return the classes of the one button."""
+    (found,) = re.findall(r'class="(openrouter-button [^"]+)"', html)
+    return set(found.split())
+
+
+@pytest.mark.parametrize("argument", ["label", "css_class", "next", "variant", "size", "disabled"])
 @pytest.mark.parametrize("frame", ["{}", "{{% autoescape off %}}{}{{% endautoescape %}}"])
 def test_arguments_are_escaped(user, argument, frame):
     """TT 189, M27: no argument brings markup in, also where escaping is switched off."""
@@ -83,7 +91,7 @@ def test_without_context_processors(browser, settings):
     assert "<form" in browser.get("/").content.decode()
     browser.post("/openrouter/disconnect/")
     page = browser.get("/openrouter/").content.decode()
-    assert "OpenRouter was not connected." in page
+    assert "OpenRouter was not connected, so nothing was changed." in page
     assert 'action="/openrouter/connect/"' in page
 
 
@@ -167,15 +175,57 @@ def test_filter(user, connected, state, answer):
 def test_variants_and_sizes(user, variant, size):
     """Each documented look has its class, and every button has a name for screen readers."""
     html = render(f"{{% openrouter_button variant='{variant}' size='{size}' %}}", user)
-    assert f"openrouter-button--{variant}" in html
-    assert f"openrouter-button--{size}" in html
+    expected = {"openrouter-button", f"openrouter-button--{variant}"}
+    assert classes(html) == expected | {f"openrouter-button--size-{size}"}
     named = 'aria-label="Connect OpenRouter"' if variant == "icon" else ">Connect OpenRouter<"
     assert named in html
 
 
-def test_unknown_variant(user):
-    """A look that does not exist is the default one."""
-    assert "openrouter-button--default" in render("{% openrouter_button variant='x' %}", user)
+@pytest.mark.parametrize(
+    ("wish", "expected"), [("variant='x'", "--default"), ("size='x'", "--size-default")]
+)
+def test_unknown_look(user, wish, expected):
+    """A variant or size that does not exist is the default one."""
+    html = render(f"{{% openrouter_button {wish} %}}", user)
+    assert f"openrouter-button{expected}" in classes(html)
+
+
+@pytest.mark.parametrize("state", ["new", "connected", "anonymous"])
+def test_disabled(user, state):
+    """A disabled button does nothing, whoever looks at it: neither form nor link."""
+    if state == "connected":
+        connect(user)
+    html = render("{% openrouter_button disabled=True %}", None if state == "anonymous" else user)
+    assert '<button type="button" disabled class="openrouter-button ' in html
+    assert "<form" not in html
+    assert "href" not in html
+
+
+@pytest.mark.parametrize("variant", ["default", "icon"])
+def test_name_of_a_connected_button(user, connected, variant):
+    """Screen readers tell what the masked key is, also where nothing of it is shown."""
+    html = render(f"{{% openrouter_button variant='{variant}' %}}", user)
+    assert f'aria-label="OpenRouter connected, key {HINT}"' in html
+
+
+def test_icon_shows_its_name_to_a_pointer(user):
+    """People who see only the logo can ask what it does."""
+    html = render("{% openrouter_button variant='icon' label='Bring your own AI' %}", user)
+    assert 'title="Bring your own AI"' in html
+
+
+def test_masked_key_keeps_its_order(user, connected):
+    """In a page that reads from right to left the mask still reads from left to right."""
+    html = render("{% openrouter_button %}", user)
+    assert f'<code class="openrouter-button__hint" dir="ltr">{HINT}</code>' in html
+
+
+def test_logo_has_the_colour_of_the_text(user):
+    """The logo brings no colour of its own, and screen readers pass over it."""
+    html = render("{% openrouter_button %}", user)
+    (logo,) = re.findall(r"<svg.*?</svg>", html)
+    assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', logo)) == {"currentColor", "none"}
+    assert 'aria-hidden="true"' in logo
 
 
 def test_label_and_class(user):
@@ -212,6 +262,19 @@ def test_stylesheet():
     )
 
 
+def test_script():
+    """The script is a static file, which waits for the page."""
+    assert render("{% openrouter_script %}") == (
+        '<script src="/static/openrouter_auth/busy.js" defer></script>'
+    )
+
+
+def test_static_files_exist():
+    """What the tags link is there."""
+    for name in ("style.css", "busy.js"):
+        assert finders.find(f"openrouter_auth/{name}")
+
+
 def test_asynchronous_view(rf, user, connected):
     """TT 198: an asynchronous view shows the button by rendering in a thread, as documented."""
     request = rf.get("/")
@@ -228,8 +291,7 @@ def test_card_of_a_connected_user(user, connected):
     """The card shows what was used, the limit, and the ways on."""
     OpenRouterKey.objects.update(usage="1.5", limit=10, limit_remaining="8.5", is_limited=True)
     html = render("{% openrouter_card %}", user)
-    assert "US$ 1.5" in html
-    assert "US$ 10 (US$ 8.50 left when checked)" in html
+    assert "US$\xa01.50 of US$\xa010.00 used" in html
     assert HINT in html
     assert 'href="/openrouter/disconnect/"' in html
     assert connected.settings_url in html
@@ -256,6 +318,12 @@ def test_card_of_a_key_that_cannot_be_used(user, connected, state):
     html = render("{% openrouter_card %}", user)
     assert "Connect again" in html
     assert "Reconnect OpenRouter" in html
+
+
+def test_card_hands_the_wish_on(user, connected):
+    """TT 196: from the card people come back to ``next`` after disconnecting, too."""
+    html = render("{% openrouter_card next='/shop/' %}", user)
+    assert 'href="/openrouter/disconnect/?next=%2Fshop%2F"' in html
 
 
 def test_card_announces_the_end(user, connected):

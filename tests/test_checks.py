@@ -16,8 +16,9 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils.translation import gettext_lazy
 
-from django_openrouter_auth import checks, site_checks
+from django_openrouter_auth import checks, sandbox_checks, setup_checks, site_checks
 from django_openrouter_auth.conf import AppSettings, app_settings, declared_settings
+from django_openrouter_auth.sandbox import checks as sandbox_checks_of_its_own
 
 # Django's own checks ask the database what it can do.
 pytestmark = pytest.mark.django_db
@@ -551,6 +552,9 @@ FOREIGN = [
     "MIDDLEWARE",
     "USE_X_FORWARDED_HOST",
     "ROOT_URLCONF",
+    "LOGIN_URL",
+    "BASE_DIR",
+    "TEMPLATES",
 ]
 
 
@@ -599,7 +603,8 @@ def test_ids_are_listed_once():
         word.strip("`").split(".")[1] for word in checks.__doc__.split() if "_auth." in word
     ]
     assert sorted(documented) == sorted(set(documented))
-    sources = inspect.getsource(checks) + inspect.getsource(site_checks)
+    modules = (checks, sandbox_checks, setup_checks, site_checks, sandbox_checks_of_its_own)
+    sources = "".join(map(inspect.getsource, modules))
     used = set(re.findall(r'id="django_openrouter_auth\.(\w+)"', sources))
     assert used == set(documented)
 

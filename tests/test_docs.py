@@ -5,6 +5,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ PAGES = {
     path.relative_to(DOCS).with_suffix("").as_posix(): path.read_text()
     for path in DOCS.rglob("*.rst")
 }
+# Guides are sites in themselves, each with a test module of its own.
+GUIDES = [name for name in PAGES if name.startswith(("howto/", "tutorial", "comparison"))]
 EVERYTHING = "\n".join(PAGES.values())
 
 
@@ -218,11 +221,17 @@ def test_arguments_of_the_button_are_described():
     assert literals(text) == arguments | set(tags.VARIANTS) | set(tags.SIZES)
 
 
+def test_looks_of_the_button_are_described():
+    """The tables of variants and sizes are those of the code."""
+    assert set(table("reference/templates", "minimal")) == set(tags.VARIANTS)
+    assert set(table("reference/templates", "sm")) == set(tags.SIZES)
+
+
 def test_every_template_and_block_is_described():
     """The table of templates has every template, with its blocks."""
     folder = PACKAGE / "templates"
     blocks = {
-        path.relative_to(folder).as_posix(): set(re.findall(r"{% block (\w+)", path.read_text()))
+        path.relative_to(folder).as_posix(): set(re.findall(r"{% block ([\w-]+)", path.read_text()))
         for path in folder.rglob("*.html")
     }
     found = table("reference/templates", "openrouter_auth/base.html")
@@ -472,6 +481,71 @@ def count(request: Callable[[], object]) -> int:
     return statements(queries)
 
 
+def test_inventory_has_every_field():
+    """What is stored of a key is listed whole, with who sees it."""
+    (rows,) = [rows for rows in tables("explanation/flow") if rows[1][0] == "``secret``"]
+    listed = [name for row in rows for name in re.findall(r"``(\w+)``", row[0])]
+    fields = [item.name for item in models.OpenRouterKey._meta.fields if not item.primary_key]
+    assert sorted(listed) == sorted(fields)
+
+
+def test_picture_of_the_flow_is_told_in_words():
+    """The sequence diagram has a number for each sentence below it, and no colour of its own."""
+    picture = (DOCS / "images" / "flow.svg").read_text()
+    messages = re.findall(r"<tspan[^>]*>(\d+)</tspan>", picture)
+    (words,) = re.findall(r"The same in words:\n\n((?:#\. .+\n)+)", PAGES["explanation/flow"])
+    assert messages == [str(number + 1) for number in range(len(words.splitlines()))]
+    assert "currentColor" in picture
+    assert set(re.findall(r'(?:fill|stroke)="([^"]+)"', picture)) == {"none", "currentColor"}
+    assert re.findall(r"https?://\S+?(?=\")", picture) == ["http://www.w3.org/2000/svg"]
+
+
+def test_groups_of_the_catalogue():
+    """The table of groups explains the numbers in the docstrings of tests."""
+    groups = {
+        name: range(*map(int, row[0].split("–")))
+        for name, row in table("explanation/security", "FI").items()
+    }
+    found = [
+        (group, int(number))
+        for path in Path(__file__).parent.rglob("*.py")
+        for docstring in re.findall(r'^ +"""([A-Z]{2} \d.*)', path.read_text(), re.MULTILINE)
+        for group, number in re.findall(r"\b([A-Z]{2}) (\d+)", docstring.partition(":")[0])
+    ]
+    assert {group for group, _ in found} == set(groups)
+    assert [one for one in found if one[1] not in (*groups[one[0]], groups[one[0]].stop)] == []
+
+
+# Words
+
+
+def test_words_in_nine_languages():
+    """Each word that users see stands once in each of the two tables, in each language."""
+    first, second = tables("glossary")
+    assert {len(row) for row in first + second} == {5}
+    assert all(cell for row in first + second for cell in row)
+    words = [row[0] for row in first]
+    assert [row[0] for row in second] == words
+    assert len(set(words)) == len(words)
+
+
+# Links
+
+
+def test_every_page_is_reachable():
+    """The front page's tables of contents have every page, once."""
+    entries = re.findall(r"^   ([\w/-]+)$", PAGES["index"], re.MULTILINE)
+    assert sorted(entries) == sorted(set(PAGES) - {"index"})
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_between_pages_are_roles(name):
+    """A link without a role leads to another site: Sphinx would not miss a page behind it."""
+    targets = re.findall(r"`[^`]*<([^>`]+)>`_", PAGES[name])
+    targets += re.findall(r"^\.\. _[^:\n]+: (.+)$", PAGES[name], re.MULTILINE)
+    assert [target for target in targets if not target.startswith("https://")] == []
+
+
 def test_import_graph_is_the_one_that_is_enforced():
     """The table of modules says who may import whom as ``test_layout`` does."""
     found = table("explanation/architecture", "conf")
@@ -485,7 +559,7 @@ def code_blocks(language: str) -> list[str]:
     """The code blocks of a language on all pages."""
     found = re.findall(
         rf"^( *)\.\. code-block:: {re.escape(language)}\n\n((?:\1   .*\n|\n)+)",
-        EVERYTHING,
+        "\n".join(text for name, text in PAGES.items() if name not in GUIDES),
         re.MULTILINE,
     )
     return [textwrap.dedent(text).strip() + "\n" for _, text in found]
@@ -522,15 +596,36 @@ def test_every_python_block_runs():
 
 def test_no_block_is_missed():
     """Other blocks are JSON and templates, which are tested too, and these, which cannot run."""
-    languages = set(re.findall(r"code-block:: (\S+)", EVERYTHING))
-    assert languages == {"python", "html+django", "json", "shell", "css", "text"}
+    others = "\n".join(text for name, text in PAGES.items() if name not in GUIDES)
+    languages = set(re.findall(r"code-block:: (\S+)", others))
+    assert languages == {"python", "html+django", "json", "shell", "css"}
     # The installation is walked by the quickstart's test; the other makes a random key.
     assert sorted(code_blocks("shell")) == [
         'python -c "import secrets; print(secrets.token_urlsafe(32))"\n',
         "python -m pip install django-openrouter-auth\n",
     ]
-    # A custom property of the stylesheet, and a header of a server that is not ours.
-    assert (len(code_blocks("css")), len(code_blocks("text"))) == (1, 1)
+    # A custom property of the stylesheet.
+    assert len(code_blocks("css")) == 1
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_every_block_of_a_guide_is_run(name):
+    """The test module of a guide takes each of its blocks, or the block says why it cannot run."""
+    module = import_module(f"tests.guides.test_{Path(name).name.replace('-', '_')}")
+    assert module.PAGE.name == name
+    assert module.PAGE.forgotten() == []
+
+
+@pytest.mark.parametrize("name", [name for name in GUIDES if " templates/" in PAGES[name]])
+def test_guides_with_templates_of_the_project_name_the_setting(name):
+    """A new project finds no folder of templates: a guide that uses one says where to name it."""
+    assert "``DIRS``" in PAGES[name]
+
+
+@pytest.mark.parametrize("name", [name for name in GUIDES if "# mysite/urls.py" in PAGES[name]])
+def test_guides_with_urls_say_what_becomes_of_the_others(name):
+    """A guide's ``urlpatterns`` are the whole file, or the reader is told to keep the others."""
+    assert re.search(r"whole file:\n\n.+\n\n +# mysite/urls|Keep the URLs", PAGES[name])
 
 
 @pytest.mark.parametrize("block", blocks_of("settings.py"))

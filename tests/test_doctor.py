@@ -65,10 +65,14 @@ def about(title: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-def site(settings: Any, db: None) -> Any:
+def site(settings: Any, db: None, tmp_path: Path) -> Any:
     """The settings of a site as it should be: live, behind a proxy that ends TLS."""
     for name, value in HEALTHY.items():
         setattr(settings, name, value)
+    settings.STATIC_ROOT = tmp_path / "static"
+    stylesheet = settings.STATIC_ROOT / doctor.STYLESHEET
+    stylesheet.parent.mkdir(parents=True)
+    stylesheet.touch()
     return settings
 
 
@@ -86,9 +90,9 @@ def provider(openrouter: OpenRouter) -> OpenRouter:
 def test_site_as_it_should_be(site, provider):
     """A site that is in order gets one ok a line, and exit code 0."""
     report = Report()
-    assert [level for level, _ in report.findings] == ["ok"] * 18
-    assert report.lines[-1] == "18 ok, 0 with a warning."
-    assert (report.code, len(report.lines)) == (0, 20)
+    assert [level for level, _ in report.findings] == ["ok"] * 21
+    assert report.lines[-1] == "21 ok, 0 with a warning."
+    assert (report.code, len(report.lines)) == (0, 23)
     assert "Fix" not in report.text
 
 
@@ -135,12 +139,12 @@ def test_failures(site, provider):
     """One failed examination is enough for exit code 1, and warnings are not."""
     site.SESSION_COOKIE_SECURE = False
     report = Report()
-    assert (report.code, report.lines[-1]) == (0, "17 ok, 1 with a warning.")
+    assert (report.code, report.lines[-1]) == (0, "20 ok, 1 with a warning.")
     site.SESSION_COOKIE_DOMAIN = "other.example"
     report = Report()
     assert (report.code, report.error) == (
         1,
-        "1 of 18 examinations failed. People may not be able to connect.",
+        "1 of 21 examinations failed. People may not be able to connect.",
     )
 
 
@@ -490,6 +494,13 @@ def test_form_action(site, name, verb):
     assert 'Fix: Add "https://openrouter.ai" to its form-action.' in text
 
 
+def test_form_action_of_a_web_server(site):
+    """A policy that is not in the settings cannot be seen: the one directive it needs is named."""
+    level, text = about("form-action")
+    assert level == "ok"
+    assert "form-action, that directive must allow https://openrouter.ai" in text
+
+
 # Encryption keys and the database
 
 
@@ -517,6 +528,38 @@ def test_one_string_for_a_list(site):
     """M06: the trap of the one-character key is explained."""
     site.FERNET_KEYS = "x" * 40
     assert "encrypt with the first one" in about("encryption keys")[1]
+
+
+def test_static_files_that_were_not_collected(site, tmp_path):
+    """On a live site a stylesheet that was not collected is reported, with the command to run."""
+    assert about("static files") == ("ok", "in order.")
+    for folder in (tmp_path / "empty", None):
+        site.STATIC_ROOT = folder
+        level, text = about("static files")
+        assert level == "warning"
+        assert "manage.py collectstatic" in text
+    site.DEBUG = True
+    assert about("static files") == ("ok", "in order.")
+
+
+def test_static_files_without_a_manifest(site, tmp_path):
+    """Storage with hashed names fails each page until files are collected: that is a failure."""
+    hashed = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    site.STORAGES = {**site.STORAGES, "staticfiles": {"BACKEND": hashed}}
+    level, text = about("static files")
+    assert level == "FAILED"
+    assert "manage.py collectstatic" in text
+    call_command("collectstatic", "--no-input", verbosity=0)
+    assert about("static files") == ("ok", "in order.")
+
+
+def test_static_files_of_another_server(site):
+    """Nothing is said where static files are no business of Django, and the check is silenced."""
+    site.STATIC_ROOT = None
+    without = ("django.contrib.staticfiles", "django_openrouter_auth.sandbox")
+    site.INSTALLED_APPS = [app for app in site.INSTALLED_APPS if app not in without]
+    site.SILENCED_SYSTEM_CHECKS = ["django_openrouter_auth.W016"]
+    assert about("static files") == ("ok", "in order.")
 
 
 def test_deployment(site):
@@ -743,7 +786,7 @@ def test_database_without_tables(arguments):
     assert "Traceback" not in done.stdout + done.stderr
     assert (
         done.stderr
-        == "CommandError: 2 of 16 examinations failed. People may not be able to connect.\n"
+        == "CommandError: 2 of 19 examinations failed. People may not be able to connect.\n"
     )
 
 

@@ -74,7 +74,7 @@ def sign_in(origin, username, password):
 @pytest.mark.process
 def test_own_tests(tmp_path):
     """Its pages, a conversation with the sandbox, and what it says when something goes wrong."""
-    done = manage(environment(tmp_path), "test", "chat")
+    done = manage(environment(tmp_path), "test", "chat", "gallery")
     assert done.returncode == 0, done.stderr
     assert "\nOK\n" in done.stderr
 
@@ -120,6 +120,12 @@ class TestSettings:
         assert done.returncode != 0
         assert named in done.stderr.strip().splitlines()[-1]
         assert "hidden" not in done.stderr
+
+    def test_gallery_is_for_development(self, tmp_path):
+        assert "gallery/" in look(environment(tmp_path))["urls"]
+        found = look(environment(tmp_path, **LIVE))
+        assert "gallery/" not in found["urls"]
+        assert "gallery" not in found["INSTALLED_APPS"]
 
     def test_ready_to_go_live(self, tmp_path):
         done = manage(environment(tmp_path, **LIVE), "check", "--deploy", "--fail-level", "WARNING")

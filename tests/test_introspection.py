@@ -1,8 +1,10 @@
 """Asking OpenRouter about a stored key."""
 
+import re
 import threading
 from datetime import UTC, timedelta
 from decimal import Decimal
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -397,7 +399,7 @@ def test_page_asks_when_it_was_long_ago(browser, connected, openrouter):
     browser.get("/openrouter/")
     assert asked(openrouter) == []
     wait(301)
-    assert b"US$ 3" in browser.get("/openrouter/").content
+    assert "US$\xa03".encode() in browser.get("/openrouter/").content
     assert len(asked(openrouter)) == 1
 
 
@@ -476,8 +478,10 @@ def test_asked_and_granted(browser, openrouter, settings):
         "key_label": "Site of ann",
     }
     content = browser.get("/openrouter/").content.decode()
-    assert "name: Site of ann, limit in US$: 20, workspace_id: w" in content
-    assert "US$ 5 (US$ 4 left when checked)" in content
+    terms = re.findall(r"<dt>([^<]+)</dt><dd><bdi>([^<]+)</bdi></dd>", content)
+    asked_for = [("Name", "Site of ann"), ("Spending limit", "US$\xa020.00"), ("Workspace", "w")]
+    assert terms[-3:] == asked_for
+    assert "US$\xa01.00 of US$\xa05.00 used" in content
     assert "balance" not in content.lower()
 
 
@@ -512,6 +516,18 @@ def test_check_without_signing_in(client, db):
     """A stranger is sent to sign in, and a program is told so."""
     assert client.post("/openrouter/check/")["Location"].startswith("/accounts/login/")
     assert client.post("/openrouter/check/", headers=JSON).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"), [({}, "Location"), ({"HX-Request": "true"}, "HX-Redirect")]
+)
+def test_check_after_the_session_has_ended(client, user, headers, name):
+    """After signing in again comes the connection page: ``check`` could not be opened."""
+    response = client.post("/openrouter/check/", {"next": "/shop/"}, headers=headers)
+    page = parse_qs(urlsplit(response[name]).query)["next"][0]
+    assert page == "/openrouter/?next=%2Fshop%2F"
+    client.force_login(user)
+    assert client.get(page).status_code == 200
 
 
 def test_check_returns_to_where_it_was_asked(browser, connected, openrouter):
@@ -560,7 +576,9 @@ def test_unknown_limit(browser, connected, openrouter):
     """An answer that says nothing about limits does not make a key unlimited."""
     openrouter.mock.upsert("GET", f"{API}/key", json={"data": {}})
     check(browser)
-    assert b"none of its own" not in browser.get("/openrouter/").content
+    content = browser.get("/openrouter/").content
+    assert b"not known" in content
+    assert b"No limit" not in content
 
 
 def test_words_for_every_code():

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.forms import model_to_dict, modelform_factory
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from django_openrouter_auth.exceptions import KeyRejected, KeyUnreadable, NotConnected
 from django_openrouter_auth.fields import fingerprint, owner_fingerprint
@@ -33,6 +33,15 @@ def damage(token: bytes = b"damaged") -> None:
     """Spoil the only ciphertext, behind Django's back."""
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {TABLE} SET secret = %s", [token])
+
+
+@pytest.mark.parametrize(
+    "text", ["", KEY[:19], f"{KEY}\r\nX-Injected: 1", f"{KEY} ", "ü" * 30, KEY * 9]
+)
+def test_what_cannot_be_a_key_is_not_derived(text):
+    """PM 101: nothing is stored that no header can carry, and the error does not repeat it."""
+    with pytest.raises(ValueError, match=r"^This cannot be an API key\.$"):
+        OpenRouterKey.derive(1, text)
 
 
 def test_derived_fields_agree(user, connected):
@@ -62,6 +71,14 @@ def test_names_of_rows_say_nothing(connected):
     assert str(connected) == f"OpenRouter key #{connected.pk}"
     attempt = ConnectAttempt.objects.get()
     assert str(attempt) == f"Connect attempt #{attempt.pk}"
+
+
+def test_names_of_rows_are_translated(connected):
+    """A row is called what its kind is called in the language of whoever looks."""
+    attempt = ConnectAttempt.objects.get()
+    with translation.override("de"):
+        assert str(connected) == f"OpenRouter-Schlüssel #{connected.pk}"
+        assert str(attempt) == f"Verbindungsversuch #{attempt.pk}"
 
 
 def test_same_key_of_two_users(connected, other_user):

@@ -61,7 +61,7 @@ def test_sql(transactional_db):
         if app == APP:
             out = io.StringIO()
             call_command("sqlmigrate", APP, name[:4], stdout=out)
-            assert APP in out.getvalue()
+            assert "-- " in out.getvalue()  # a step, be it one that the database need not know
 
 
 @pytest.mark.process

@@ -61,12 +61,17 @@ def files_below(folder):
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel_files):
-    """Every file of the package is in the wheel, and no tests, example or docs."""
+    """Every file of the package is in the wheel, and no tests, example or docs.
+
+    What translators write stays out: a site reads the compiled catalogues only.
+    """
     information = {name for name in wheel_files if ".dist-info/" in name}
-    assert wheel_files - information == files_below(PACKAGE)
+    written = {name for name in files_below(PACKAGE) if name.endswith(".po")}
+    assert written
+    assert wheel_files - information == files_below(PACKAGE) - written
 
 
-@pytest.mark.parametrize("folder", ["migrations", "static", "templates", "sandbox"])
+@pytest.mark.parametrize("folder", ["locale", "migrations", "static", "templates", "sandbox"])
 def test_wheel_holds_files_of(folder, wheel_files):
     """The folders that are easily forgotten are not empty."""
     prefix = f"{PACKAGE}/{folder}/"
@@ -130,6 +135,18 @@ def test_classifiers_name_what_tox_tests(metadata):
     assert set(filter(versioned.fullmatch, metadata.get_all("Classifier"))) == tested
     environments = {"py311-dj52", "py312-dj{52,60,61}", "py313-dj{52,60,61}"}
     assert environments <= set(tox["tox"]["env_list"].split())
+
+
+def test_environments_are_described():
+    """The page for contributors names every environment that ``make test`` runs."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    names = tox["tox"]["env_list"].split()
+    page = (ROOT / "docs" / "contributing.rst").read_text()
+    described = re.findall(
+        r"``([^`]+)``", "".join(re.findall(r"^   \* - (.+)", page, re.MULTILINE))
+    )
+    assert {name for name in names if not name.startswith("py")} <= set(described)
 
 
 @pytest.mark.parametrize("folder", ["tests", "example_project"])

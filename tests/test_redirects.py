@@ -179,6 +179,14 @@ def test_insecure_callback(browser, settings, site_url):
     assert not ConnectAttempt.objects.exists()
 
 
+def test_insecure_callback_in_htmx(browser, settings):
+    """RH 78: what went wrong is told on a page of its own, not in the part that htmx fills."""
+    settings.OPENROUTER_AUTH_SITE_URL = "http://app.example"
+    response = browser.post("/openrouter/connect/", headers={"HX-Request": "true"})
+    assert (response.status_code, response.get("HX-Redirect")) == (200, "/openrouter/")
+    assert outcome(response) == ("error", "insecure_callback")
+
+
 def test_label_that_cannot_be_sent(browser, settings):
     """A label that no URL can hold leaves no attempt behind."""
     settings.OPENROUTER_AUTH_KEY_LABEL = "\ud800"

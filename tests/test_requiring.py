@@ -720,7 +720,7 @@ def test_page_says_why_where_the_row_does_not(name, visitor, connected, fail_wit
     """What a view raised is said too, where nothing of it was stored."""
     fail_with(KeyRejected(stage="use"))
     page = ask(visitor, ask(visitor, f"/{name}/")["Location"]).content.decode()
-    assert page.count("OpenRouter does not accept this key") == 1
+    assert page.count("OpenRouter no longer accepts this key") == 1
 
 
 def test_program_leaves_no_message(client, user):

@@ -3,7 +3,9 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.core.checks import register
 
+from .checks import check_app
 from .guard import refuse_without_debug
 
 
@@ -18,6 +20,7 @@ class SandboxConfig(AppConfig):
     def ready(self) -> None:
         """Refuse to start without ``DEBUG``; load the URLs under the same decision."""
         refuse_without_debug()
+        register(check_app)
         # Django imports URLs late, and test runners turn DEBUG off between setup and the first
         # request. Loading them here decides once, at start, for the app and its URLs together.
         import_module("django_openrouter_auth.sandbox.urls")

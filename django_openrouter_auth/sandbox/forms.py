@@ -46,7 +46,7 @@ class ConsentForm(forms.Form):
         help_text="US dollars. Leave empty for no limit.",
     )
     limit_reset = forms.ChoiceField(
-        label="Reset the limit", required=False, choices=LimitReset.choices
+        label="The limit begins anew", required=False, choices=LimitReset.choices
     )
     expires_in = forms.ChoiceField(
         label="Key expires", required=False, choices=list(EXPIRIES.items())

@@ -12,6 +12,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods
 
+from django_openrouter_auth.tables import migrated
+
 from .identity import current_account
 
 View = Callable[..., HttpResponse]
@@ -27,7 +29,8 @@ def page_view(*methods: str) -> Callable[[View], View]:
         @csrf_protect
         @wraps(view)
         def wrapper(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-            return view(request, *args, **kwargs)
+            with migrated("django_openrouter_auth.sandbox", "openrouter_sandbox_"):
+                return view(request, *args, **kwargs)
 
         return wrapper
 

@@ -5,12 +5,22 @@ Include them wherever you like::
     path("openrouter-sandbox/", include("django_openrouter_auth.sandbox.urls"))
 """
 
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import path
 
-from . import chat, consent, exchange, introspection, pages, responses
 from .guard import refuse_without_debug
 
 refuse_without_debug()
+# What Django would say about the models speaks of an app_label, and not of the setting.
+if not apps.is_installed("django_openrouter_auth.sandbox"):
+    raise ImproperlyConfigured(
+        "The URLs of django_openrouter_auth.sandbox are included, and the app is not installed. "
+        'Add "django_openrouter_auth.sandbox" to INSTALLED_APPS, or take its include() out of your '
+        "urls.py."
+    )
+
+from . import chat, consent, exchange, introspection, pages, responses  # noqa: E402 - models
 
 app_name = "openrouter_sandbox"
 

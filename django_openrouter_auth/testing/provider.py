@@ -137,20 +137,25 @@ class OpenRouter:
             at: the path below the API, such as ``"chat/completions"``; all of them without it.
         """
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        self._troubles[at] = lambda request: {**_error(status, message), "headers": headers}
+        self._troubles[at.strip("/")] = lambda request: {
+            **_error(status, message),
+            "headers": headers,
+        }
 
     def talks_nonsense(self, *, at: str = EVERYWHERE) -> None:
         """Answer 200 with a web page until it ``recovers``."""
         page = {"body": "<!doctype html><title>Hello</title>", "content_type": "text/html"}
-        self._troubles[at] = lambda request: page
+        self._troubles[at.strip("/")] = lambda request: page
 
     def times_out(self, *, at: str = EVERYWHERE) -> None:
         """Take calls and answer too late until it ``recovers``; no test has to wait for it."""
-        self._troubles[at] = lambda request: {"body": requests.ReadTimeout("Read timed out.")}
+        self._troubles[at.strip("/")] = lambda request: {
+            "body": requests.ReadTimeout("Read timed out.")
+        }
 
     def goes_down(self, *, at: str = EVERYWHERE) -> None:
         """Refuse connections until it ``recovers``."""
-        self._troubles[at] = lambda request: {"body": _refusal(request)}
+        self._troubles[at.strip("/")] = lambda request: {"body": _refusal(request)}
 
     def recovers(self) -> None:
         """End ``fails``, ``talks_nonsense``, ``times_out`` and ``goes_down``."""

@@ -62,6 +62,8 @@ INSTALLED_APPS = [
 ]
 if USE_SANDBOX:
     INSTALLED_APPS.append("django_openrouter_auth.sandbox")
+if DEBUG:
+    INSTALLED_APPS.append("gallery")
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

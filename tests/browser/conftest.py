@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.browser.house import running_house
 from tests.browser.visitor import Visitor
 from tests.example_site import environment, manage, serve
 from tests.processes import free_port
@@ -70,6 +71,13 @@ def site(tmp_path):
     arguments = ("demo", "--port", str(port))
     with serve(environment(tmp_path), f"localhost:{port}", *arguments, log=tmp_path / "site.log"):
         yield f"http://localhost:{port}"
+
+
+@pytest.fixture
+def open_house(tmp_path):
+    """A function that serves the example site with other templates or settings."""
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(running_house(tmp_path, **options))
 
 
 @pytest.fixture

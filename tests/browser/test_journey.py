@@ -174,7 +174,7 @@ def lose_the_key(visitor, key):
     visitor.photograph("sandbox-keys")
     page.goto("/chat/")
     send(visitor, "Is anybody there?")
-    assert visitor.sees("OpenRouter does not accept this key")
+    assert visitor.sees("OpenRouter no longer accepts this key")
     visitor.photograph("key-rejected")
     page.goto("/openrouter/")
     visitor.photograph("manage-rejected")
@@ -196,7 +196,7 @@ def enter_codes(visitor):
     assert visitor.sees("OpenRouter did not accept this code.")
     visitor.photograph("code-refused")
     with visitor.context.expect_page() as opened:
-        visitor.click("Open OpenRouter and allow access", role="link")
+        visitor.click("Open OpenRouter in a new tab and allow access", role="link")
     code = read_code(opened.value)
     page.get_by_label("Code").fill(f" {code} ")
     visitor.click("Connect", exact=True)
@@ -220,7 +220,7 @@ def check(visitor):
     visitor.click("Check now")
     assert visitor.sees("OpenRouter accepts your key.")
     visitor.click("Check now")
-    assert visitor.sees("This key was checked a moment ago")
+    assert visitor.sees("OpenRouter was asked about this key a moment ago")
     visitor.photograph("checked-twice")
 
 
@@ -260,6 +260,7 @@ def disconnect(visitor):
     page = visitor.page
     page.goto("/")
     visitor.photograph("home-connected")
+    assert visitor.sees("of US$\xa010.00 used")
     visitor.click("OpenRouter connected", role="link")
     visitor.click("Disconnect", role="link")
     visitor.photograph("disconnect")

@@ -1,5 +1,7 @@
 """Somebody at a browser, who notices everything that should not happen."""
 
+import os
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
@@ -71,3 +73,20 @@ class Visitor:
                 self.complaints.append(f"too wide: {name}, {width}")
         self.page.emulate_media(color_scheme="light")
         self.page.set_viewport_size(WIDE)
+
+    def illustrate(self, name, locator=None, scheme="light"):
+        """Take a picture for the documentation, where ``DOCS_PICTURES`` names its folder.
+
+        Args:
+            name: of the file, without its ending; a dark one is called ``<name>-dark``.
+            locator: what to show; without it, the window.
+            scheme: ``light`` or ``dark``.
+        """
+        folder = os.environ.get("DOCS_PICTURES")
+        if not folder:
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        file = Path(folder) / f"{name}{'-dark' if scheme == 'dark' else ''}.png"
+        self.page.emulate_media(color_scheme=scheme)
+        (locator or self.page).screenshot(path=file, animations="disabled")
+        self.page.emulate_media(color_scheme="light")

@@ -69,10 +69,11 @@ def test_trouble_is_what_it_is(user, openrouter):
     assert session.post("chat/completions").ok
 
 
-def test_trouble_at_one_path(user, openrouter):
-    """Trouble at one path leaves the others alone."""
+@pytest.mark.parametrize("path", ["chat/completions", "/chat/completions"])
+def test_trouble_at_one_path(user, openrouter, path):
+    """Trouble at one path leaves the others alone; it may be written as a session takes it."""
     connect(user)
-    openrouter.fails(402, "Insufficient credits", at="chat/completions")
+    openrouter.fails(402, "Insufficient credits", at=path)
     with get_session(user) as session:
         assert session.post("chat/completions").status_code == 402
         assert session.get("key").status_code == 200
