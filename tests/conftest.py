@@ -1,4 +1,5 @@
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -9,6 +10,9 @@ from django.db import connection
 from django.utils import translation
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Behind a shell's "&" Ctrl-C is ignored, and the programs that tests interrupt inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [
     "django_openrouter_auth.pytest_plugin",  # once, also where it is installed
