@@ -106,8 +106,9 @@ other.force_login(clerk)
 mine = connect(root, "sk-or-v1-" + "7" * 64)
 assert mine.hint in see(KEYS) and key.hint in see(KEYS)
 assert mine.hint not in see(KEYS, other) and key.hint in see(KEYS, other)
-other.post(f"{KEYS}disconnect/", {"pk": mine.pk})
-assert OpenRouterKey.objects.count() == 2
+for one in (mine, key):
+    other.post(f"{KEYS}disconnect/", {"pk": one.pk, "shown": f"{one.pk} {one.hint}"})
+assert OpenRouterKey.objects.get() == mine
 """
     )
 
@@ -143,9 +144,10 @@ with openrouter():
     answer = browser.post(f"{KEYS}set-key/?user={ann.pk}", {"api_key": new})
     assert answer.status_code == 302
     assert OpenRouterKey.objects.get().secret.reveal() == new
-    browser.post(f"{KEYS}check/", {"pk": key.pk})
+    agreed = {"pk": key.pk, "shown": f"{key.pk} {OpenRouterKey.objects.get().hint}"}
+    browser.post(f"{KEYS}check/", agreed)
     assert OpenRouterKey.objects.get().check_began_at
-    browser.post(f"{KEYS}disconnect/", {"pk": key.pk})
+    browser.post(f"{KEYS}disconnect/", agreed)
 assert not OpenRouterKey.objects.exists()
 """
     )
