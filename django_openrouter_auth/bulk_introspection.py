@@ -94,10 +94,11 @@ class BulkCheck:
             connections: SimpleQueue[OpenRouterConnection] = SimpleQueue()
             for _ in range(self.workers):
                 connections.put(stack.enter_context(open_connection()))
-            pool = stack.enter_context(ThreadPoolExecutor(self.workers))
             under_way: dict[Future[KeyInfo | OpenRouterAuthError], Turn] = {}
             stack.callback(self._count_postponed)
-            stack.callback(self._drain, under_way)
+            # Left last, the pool ends first: by then every question that was put is answered.
+            stack.callback(self._settle_answered, under_way)
+            pool = stack.enter_context(ThreadPoolExecutor(self.workers))
             for keys in (self._stale(), self._postponed()):
                 for key in keys:
                     yield self._begin(key, pool, connections, under_way)
@@ -151,7 +152,10 @@ class BulkCheck:
         except OpenRouterAuthError as error:
             self.counts[UNREADABLE if isinstance(error, KeyUnreadable) else SKIPPED] += 1
             return 1
-        under_way[pool.submit(_ask, connections, turn.api_key)] = turn
+        # On record before it starts: whoever stops the run in between loses no answer.
+        future: Future[KeyInfo | OpenRouterAuthError] = Future()
+        under_way[future] = turn
+        pool.submit(_ask, future, connections, turn.api_key)
         return 0
 
     def _collect(self, under_way: dict[Future[KeyInfo | OpenRouterAuthError], Turn]) -> int:
@@ -194,17 +198,26 @@ class BulkCheck:
     def _drain(self, under_way: dict[Future[KeyInfo | OpenRouterAuthError], Turn]) -> int:
         """Wait for all questions under way, and write the answers down."""
         wait(under_way)
-        ended = {future: under_way.pop(future) for future in list(under_way)}
+        return self._settle_answered(under_way)
+
+    def _settle_answered(self, under_way: dict[Future[KeyInfo | OpenRouterAuthError], Turn]) -> int:
+        """Write down the answers that have come."""
+        ended = {future: under_way.pop(future) for future in list(under_way) if future.done()}
         return sum(self._settle(turn, future.result()) for future, turn in ended.items())
 
 
 @sensitive_variables()
 def _ask(
-    connections: "SimpleQueue[OpenRouterConnection]", api_key: str
-) -> KeyInfo | OpenRouterAuthError:
+    future: Future[KeyInfo | OpenRouterAuthError],
+    connections: "SimpleQueue[OpenRouterConnection]",
+    api_key: str,
+) -> None:
     connection = connections.get()
     try:
-        return ask(api_key, connection)
+        future.set_result(ask(api_key, connection))
+    # Whoever waits for the answer is told, as by a future of the pool itself.
+    except BaseException as error:  # noqa: BLE001 - raised again where the answer is awaited
+        future.set_exception(error)
     finally:
         connections.put(connection)
 

@@ -332,6 +332,41 @@ def test_connections_are_kept(keys, standin):
     assert len({request.connection for request in standin.status_checks}) <= 3
 
 
+@pytest.mark.parametrize("is_put", [True, False])
+def test_stopped_while_a_question_is_put(keys, answers, monkeypatch, is_put):
+    """Stopped at the very moment at which a question starts, it loses no answer and waits for none.
+
+    A thread may run before the one that started it goes on.
+    """
+    keys(1)
+    asked = answers(lambda api_key: GOOD)
+    submit = bulk_introspection.ThreadPoolExecutor.submit
+
+    def stop(pool, *question):
+        if is_put:
+            submit(pool, *question).result()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulk_introspection.ThreadPoolExecutor, "submit", stop)
+    check = BulkCheck(DAY)
+    with pytest.raises(KeyboardInterrupt):
+        list(check.run())
+    assert asked.total() == check.counts["accepted"] == is_put
+    assert OpenRouterKey.objects.filter(usage=5).count() == is_put
+
+
+def test_worker_that_breaks(keys, monkeypatch):
+    """What nobody foresaw in a worker ends the run, and leaves nobody waiting."""
+    keys(3)
+
+    def break_down(api_key, connection):
+        raise MemoryError
+
+    monkeypatch.setattr(bulk_introspection, "ask", break_down)
+    with pytest.raises(MemoryError):
+        list(BulkCheck(DAY).run())
+
+
 @pytest.mark.process
 def test_real_ctrl_c(tmp_path, standin):
     """A process that gets SIGINT stores the answers under way, prints the counts and ends."""
