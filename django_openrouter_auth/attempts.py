@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import Error, connections, router
+from django.db import Error, router
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.datastructures import MultiValueDict
 
+from . import attempt_table
 from .authorization import AuthorizationRequest
 from .conf import app_settings
 from .exceptions import (
@@ -45,6 +46,10 @@ CODE_TRIES = 5
 def attempt_rows() -> "QuerySet[ConnectAttempt]":
     """Return all attempts, in the database that is written to."""
     return ConnectAttempt.objects.using(router.db_for_write(ConnectAttempt))
+
+
+def _row_of(attempt: ConnectAttempt) -> "QuerySet[ConnectAttempt]":
+    return attempt_rows().filter(state_hash=attempt.state_hash)
 
 
 def open_attempt(
@@ -78,41 +83,14 @@ def open_attempt(
         created_at=now,
         claimed_at=None if request else now,
     )
-    _prune(user, now)
-    attempt.save(force_insert=True, using=router.db_for_write(ConnectAttempt))
+    attempt_table.make_room(
+        user,
+        oldest=now - app_settings.ATTEMPT_MAX_AGE,
+        most_pending=app_settings.MAX_PENDING_ATTEMPTS - 1,
+        most_ended=ENDED_ATTEMPTS_KEPT,
+    )
+    attempt_table.insert(attempt)
     return attempt
-
-
-def _prune(user: AbstractBaseUser, now: datetime) -> None:
-    """Make room for one more attempt of a user.
-
-    Kept are the newest pending attempts that are still alive, those at the exchange, and the
-    newest ended or interrupted ones as a record. Written in SQL because Django takes longer to
-    compile this one statement than for all the rest of a start (see ``benchmarks``).
-    """
-    alias = router.db_for_write(ConnectAttempt)
-    operations = connections[alias].ops
-    table = operations.quote_name(ConnectAttempt._meta.db_table)
-    # The inner table is for MySQL and MariaDB, which take no LIMIT in a subquery of IN.
-    newest = (
-        f"SELECT id FROM (SELECT id FROM {table} WHERE user_id = %s AND {{which}}"  # noqa: S608 - own names, no input
-        " ORDER BY created_at DESC, id DESC LIMIT {number}) newest"
-    )
-    alive = newest.format(
-        which="claimed_at IS NULL AND created_at > %s",
-        number=app_settings.MAX_PENDING_ATTEMPTS - 1,
-    )
-    is_over = "(outcome <> '' OR claimed_at <= %s)"
-    ended = newest.format(which=is_over, number=ENDED_ATTEMPTS_KEPT)
-    owner = ConnectAttempt._meta.get_field("user").get_db_prep_value(user.pk, connections[alias])
-    oldest = operations.adapt_datetimefield_value(now - app_settings.ATTEMPT_MAX_AGE)
-    with connections[alias].cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {table} WHERE user_id = %s AND ("  # noqa: S608 - own names, no input
-            f"claimed_at IS NULL AND id NOT IN ({alive})"
-            f" OR {is_over} AND id NOT IN ({ended}))",
-            [owner, owner, oldest, oldest, owner, oldest],
-        )
 
 
 def find_attempt(
@@ -194,18 +172,20 @@ def claim_attempt(attempt: ConnectAttempt) -> None:
         AttemptInProgress: another request was faster.
         StateUnknown: the attempt has just been dropped.
     """
-    free = attempt_rows().filter(pk=attempt.pk, claimed_at=None, tries__lt=CODE_TRIES)
-    spent = {} if attempt.mode == ConnectAttempt.Mode.CODE else {"code_verifier": None}
-    if free.update(claimed_at=timezone.now(), **spent):
+    # A refused code may be followed by another one, which needs the verifier as well.
+    keep_verifier = attempt.mode == ConnectAttempt.Mode.CODE
+    if attempt_table.claim(
+        attempt, timezone.now(), most_tries=CODE_TRIES, keep_verifier=keep_verifier
+    ):
         return
-    if attempt_rows().filter(pk=attempt.pk).exists():
+    if _row_of(attempt).exists():
         raise AttemptInProgress(stage="callback")
     raise StateUnknown(stage="callback")
 
 
 def release_attempt(attempt: ConnectAttempt) -> bool:
     """Let another code be entered after one was refused, five in all; return whether it may."""
-    mine = attempt_rows().filter(pk=attempt.pk, outcome="")
+    mine = _row_of(attempt).filter(outcome="")
     mine.update(tries=F("tries") + 1)
     return bool(mine.filter(tries__lt=CODE_TRIES).update(claimed_at=None))
 
@@ -233,7 +213,7 @@ def explain_claimed(attempt: ConnectAttempt, claimed_at: datetime) -> OpenRouter
 def end_attempt(attempt: ConnectAttempt, failure: OpenRouterAuthError) -> None:
     """Write down how an attempt failed; a database that refuses is no reason to fail again."""
     try:
-        mine = attempt_rows().filter(pk=attempt.pk, outcome="")
+        mine = _row_of(attempt).filter(outcome="")
         mine.update(outcome=failure.code, code_verifier=None)
     except Error:
         logger.warning("openrouter attempt not closed: user=%s", attempt.user_id)

@@ -161,6 +161,8 @@ class OpenRouterConnection:
 
     def __enter__(self) -> Self:
         self._adapter = OpenRouterAdapter()
+        # Once for the whole conversation: it looks through the environment and a netrc file.
+        self._environment = _environment(app_settings.API_URL)
         return self
 
     def __exit__(
@@ -257,7 +259,7 @@ class OpenRouterConnection:
             # Sent by the adapter itself: a session would keep cookies, and read and unpack the
             # body of a redirect, of any size, even where it is told not to follow one.
             with self._adapter.send(
-                request, stream=True, timeout=(connect, read), **_environment(url)
+                request, stream=True, timeout=(connect, read), **self._environment
             ) as response:
                 return read_answer(response, stage)
         except OpenRouterAuthError as error:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.db import router
+from django.db import connections, router
 from django.db.models import QuerySet
+from django.db.models.query import RawQuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -73,10 +74,29 @@ def show_key(user: Any) -> ShownKey | None:
     """Return what a page shows of a user's key, asking the database once per user object."""
     remembered = getattr(user, "openrouter_shown_key", None)
     if not isinstance(remembered, _Remembered):
-        rows = key_rows().filter(user_id=user.pk).values_list(*ShownKey._fields)
-        found = [ShownKey(*row) for row in rows]
+        found = [
+            ShownKey(*(getattr(row, name) for name in ShownKey._fields))
+            for row in _rows_to_show(user)
+        ]
         remembered = user.openrouter_shown_key = _Remembered(found[0] if found else None)
     return remembered.shown
+
+
+def _rows_to_show(user: Any) -> "RawQuerySet[OpenRouterKey]":
+    """Return a user's row with what is shown of it.
+
+    In SQL, because each page with a button asks for it, and Django takes longer to compile the
+    query than for all the rest of a button.
+    """
+    alias = router.db_for_write(OpenRouterKey)
+    connection = connections[alias]
+    quote = connection.ops.quote_name
+    columns = ", ".join(map(quote, ("id", *ShownKey._fields)))
+    owner = OpenRouterKey._meta.get_field("user").get_db_prep_value(user.pk, connection)
+    return OpenRouterKey.objects.using(alias).raw(
+        f"SELECT {columns} FROM {quote(OpenRouterKey._meta.db_table)} WHERE user_id = %s",  # noqa: S608 - own names, no input
+        [owner],
+    )
 
 
 def forget_shown_key(user: Any) -> None:

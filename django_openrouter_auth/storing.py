@@ -6,15 +6,13 @@ By now the code is spent and the key exists at OpenRouter: everything here serve
 import logging
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Q
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from .attempts import CONNECTED, attempt_rows
+from . import attempt_table
+from .attempts import CONNECTED
 from .exceptions import StorageFailed
 from .key_info import KeyInfo
 from .keys import key_rows
@@ -110,19 +108,5 @@ def _end_connected(attempt: ConnectAttempt, user: AbstractBaseUser) -> None:
     Raises:
         StorageFailed: the attempt was dropped meanwhile, or its user may not sign in any more.
     """
-    open_row = attempt_rows().filter(_still_active(user), pk=attempt.pk, outcome="")
-    if open_row.update(outcome=CONNECTED, code_verifier=None):
-        return
-    # An earlier try may have been stored although its confirmation got lost.
-    if not attempt_rows().filter(pk=attempt.pk, outcome=CONNECTED).exists():
+    if not attempt_table.end(attempt, user, CONNECTED):
         raise StorageFailed(stage="save", outcome_unknown=True)
-
-
-def _still_active(user: AbstractBaseUser) -> Q:
-    """Return the condition that the user of a row may still sign in."""
-    model = get_user_model()
-    try:
-        model._meta.get_field("is_active")
-    except FieldDoesNotExist:
-        return Q()
-    return Q(user__in=model._base_manager.filter(pk=user.pk, is_active=True).values("pk"))

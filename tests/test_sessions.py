@@ -5,10 +5,11 @@ import json
 import pytest
 import responses
 from django.contrib.auth.models import User
-from django.db.models import Q
 from django.test import Client
+from django.test.utils import isolate_apps
 
-from django_openrouter_auth import storing
+from django_openrouter_auth import attempt_table
+from django_openrouter_auth.attempts import open_attempt
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
 
@@ -207,7 +208,24 @@ def test_works_without_the_messages_app(browser, user, openrouter, settings):
     assert get_api_key(user) == KEY
 
 
-def test_user_model_without_is_active(user, monkeypatch):
+def test_user_model_without_is_active(browser, user, openrouter, monkeypatch):
     """A user model need not have ``is_active`` as a column."""
-    monkeypatch.setattr(storing, "get_user_model", lambda: OpenRouterKey)
-    assert storing._still_active(user) == Q()
+    monkeypatch.setattr(attempt_table, "get_user_model", lambda: OpenRouterKey)
+    browser.get(start(browser).path, {"code": CODE})
+    assert get_api_key(user) == KEY
+
+
+@isolate_apps("tests")
+def test_user_model_that_inherits(user, monkeypatch):
+    """SB 39: a user model may have ``is_active`` from a parent, in the parent's table."""
+
+    class Customer(User):
+        pass
+
+    monkeypatch.setattr(attempt_table, "get_user_model", lambda: Customer)
+    customer = Customer(user_ptr_id=user.pk)
+    attempt = open_attempt(customer, mode=ConnectAttempt.Mode.PASTED)
+    assert attempt_table.end(attempt, customer, "connected")
+    User.objects.update(is_active=False)
+    assert not attempt_table.end(attempt, customer, "connected")
+
