@@ -12,7 +12,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, router
 
-from .models import ConnectAttempt
+from .models import ConnectAttempt, OpenRouterKey
 
 
 def insert(attempt: ConnectAttempt) -> None:
@@ -25,6 +25,23 @@ def insert(attempt: ConnectAttempt) -> None:
         f"INSERT INTO {{attempts}} ({columns}) VALUES ({marks})",  # noqa: S608 - own names, no input
         *(field.get_db_prep_save(getattr(attempt, field.attname), connection) for field in fields),
     )
+
+
+def find(state_hash: str) -> Any:
+    """Return an attempt, or ``None``.
+
+    The row carries ``stored_key_hash`` and ``stored_status`` of the key that its user has now.
+    """
+    connection = _connection()
+    quote = connection.ops.quote_name
+    rows = ConnectAttempt.objects.using(connection.alias).raw(
+        "SELECT attempt.*, stored.key_hash AS stored_key_hash, stored.status AS stored_status"  # noqa: S608 - own names, no input
+        f" FROM {quote(ConnectAttempt._meta.db_table)} attempt"
+        f" LEFT JOIN {quote(OpenRouterKey._meta.db_table)} stored"
+        " ON stored.user_id = attempt.user_id WHERE attempt.state_hash = %s",
+        [state_hash],
+    )
+    return next(iter(rows), None)
 
 
 def make_room(

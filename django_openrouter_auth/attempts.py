@@ -96,9 +96,7 @@ def open_attempt(
 def find_attempt(
     user: AbstractBaseUser, browser: str | None, state: str, answer: MultiValueDict[str, str]
 ) -> Any:
-    """Return the attempt on which row, browser, user and mode agree.
-
-    The row carries ``stored_key_hash`` and ``stored_status`` of the key that the user has now.
+    """Return the attempt on which row, browser, user and mode agree, with the key stored now.
 
     Raises:
         StateUnknown: there is no such attempt of this browser, or another state came along.
@@ -108,7 +106,7 @@ def find_attempt(
     echoed = answer.getlist("state")
     if not STATE.fullmatch(state) or any(value != state for value in echoed):
         raise StateUnknown(stage="callback")
-    attempt: Any = next(iter(_with_stored_key().filter(state_hash=fingerprint(state))), None)
+    attempt = attempt_table.find(fingerprint(state))
     if attempt is None or browser is None:
         raise StateUnknown(stage="callback")
     # The browser comes first: only the browser that started it may learn whose attempt it is.
@@ -121,18 +119,13 @@ def find_attempt(
     return attempt
 
 
-def _with_stored_key() -> Any:
-    return attempt_rows().annotate(
-        stored_key_hash=F("user__openrouter_key__key_hash"),
-        stored_status=F("user__openrouter_key__status"),
-    )
-
-
 def _code_attempts(browser: str) -> Any:
     """Return the attempts for which a code is entered in a browser, the newest first."""
-    of_browser = _with_stored_key().filter(
+    of_browser = attempt_rows().filter(
         browser_hash=fingerprint(browser), mode=ConnectAttempt.Mode.CODE
     )
+    # As attempt_table.find() does.
+    of_browser = of_browser.annotate(stored_key_hash=F("user__openrouter_key__key_hash"))
     return of_browser.order_by("-created_at", "-pk")
 
 
