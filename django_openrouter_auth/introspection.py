@@ -26,7 +26,14 @@ from .exceptions import (
     Throttled,
 )
 from .key_info import KeyInfo
-from .keys import identity, key_rows, mark_unreadable, open_connection, same_key
+from .keys import (
+    identity,
+    key_rows,
+    mark_readable,
+    mark_unreadable,
+    open_connection,
+    same_key,
+)
 from .models import OpenRouterKey
 
 if TYPE_CHECKING:
@@ -108,12 +115,15 @@ def take_turn(key: OpenRouterKey) -> Turn:
     """
     began_at = _claim(key)
     try:
-        return Turn(key, key.secret.reveal(), began_at)
+        turn = Turn(key, key.secret.reveal(), began_at)
     except KeyUnreadable:
         mark_unreadable(*identity(key))
         # As any check that failed: the next run asks about others first.
         same_key(*identity(key)).update(check_error=KeyUnreadable.code)
         raise
+    # Whatever OpenRouter says, or does not say: the key itself is there again.
+    mark_readable(key)
+    return turn
 
 
 def _claim(key: OpenRouterKey) -> datetime:

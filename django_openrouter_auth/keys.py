@@ -132,9 +132,7 @@ def read_key_row(user: User | None) -> tuple[OpenRouterKey, str]:
         error.row = identity(key)
         mark_unreadable(*error.row)
         raise
-    if key.status == OpenRouterKey.Status.UNREADABLE:
-        unreadable = same_key(*identity(key)).filter(status=OpenRouterKey.Status.UNREADABLE)
-        unreadable.update(status=ACTIVE, check_error="", updated_at=timezone.now())
+    mark_readable(key)
     return key, api_key
 
 
@@ -152,3 +150,10 @@ def mark_unreadable(pk: int, key_hash: str, connected_at: datetime) -> None:
     """Write down that a key cannot be decrypted."""
     usable = same_key(pk, key_hash, connected_at).filter(status=ACTIVE)
     usable.update(status=OpenRouterKey.Status.UNREADABLE, updated_at=timezone.now())
+
+
+def mark_readable(key: OpenRouterKey) -> None:
+    """Write down that a key can be decrypted again, where its row said that it cannot."""
+    if key.status == OpenRouterKey.Status.UNREADABLE:
+        unreadable = same_key(*identity(key)).filter(status=OpenRouterKey.Status.UNREADABLE)
+        unreadable.update(status=ACTIVE, check_error="", updated_at=timezone.now())

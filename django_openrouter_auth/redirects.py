@@ -50,6 +50,8 @@ def safe_next(url: str | None) -> str:
     if (
         not url
         or not url.startswith("/")
+        # Also "//" alone, which Django takes for a path and browsers for an address without a host.
+        or url.startswith("//")
         or UNPRINTABLE.search(url)
         or len(iri_to_uri(url)) > LONGEST_NEXT
         or not url_has_allowed_host_and_scheme(url, allowed_hosts=None)

@@ -186,6 +186,14 @@ def test_readable_again(browser, connected, openrouter):
     assert row()["status"] == "active"
 
 
+def test_readable_again_while_openrouter_is_down(browser, connected, openrouter):
+    """A check that opened the key shows it as active, whatever OpenRouter has to say."""
+    OpenRouterKey.objects.update(status="unreadable", check_error="key_unreadable")
+    openrouter.fails()
+    assert outcome(check(browser)) == ("error", "provider_unavailable")
+    assert (row()["status"], row()["check_error"]) == ("active", "provider_unavailable")
+
+
 def test_nothing_to_check(browser, openrouter):
     """Without a key nobody is asked, and the visitor is told."""
     assert outcome(check(browser)) == ("info", "not_connected")

@@ -14,6 +14,9 @@ from .connecting import CODE, is_clean, message_text, outcome, start
 pytestmark = pytest.mark.django_db
 
 FOREIGN = [
+    "//",
+    "//?x",
+    "//#x",
     "//e",
     "///e",
     "/\\e",

@@ -5,17 +5,17 @@ from contextlib import contextmanager
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_openrouter_auth import announcements, services, signals
+from django_openrouter_auth import announcements, services, signals, storing
 from django_openrouter_auth.exceptions import KeyRejected, OpenRouterAuthError
 from django_openrouter_auth.introspection import confirm_rejection
 from django_openrouter_auth.keys import find_key
 from django_openrouter_auth.models import OpenRouterKey
 from django_openrouter_auth.shortcuts import get_session
 
-from .connecting import API, CODE, KEY, OTHER_KEY, row, start
+from .connecting import API, CODE, KEY, OTHER_KEY, message_text, outcome, row, start
 
 NAMES = ("key_connected", "key_disconnected", "key_rejected", "connect_failed")
 
@@ -233,12 +233,57 @@ def test_disconnected_before_anybody_was_told(user, commit):
     assert told == []
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_database_that_is_gone(browser, openrouter, monkeypatch, caplog, db, kept):
+    """T26: a database that is gone before receivers are told changes nothing for the user."""
+
+    def fail(*args, **kwargs):
+        raise OperationalError
+
+    path = start(browser).path
+    monkeypatch.setattr(announcements.transaction, "on_commit", fail)
+    if not kept:
+        monkeypatch.setattr(storing, "_write_key", fail)
+    with heard("key_connected"):
+        response = browser.get(path, {"code": CODE})
+    assert outcome(response) == (("success", "connected") if kept else ("error", "storage_failed"))
+    assert ("you can delete it" in message_text(response)) is not kept
+    told = [text for text in caplog.messages if "receivers" in text]
+    assert told == ["openrouter receivers not told: OperationalError"]
+
+
 def test_no_cost_without_receivers(user, connected, openrouter):
     """Where nobody listens, no row is looked up to be told."""
     with CaptureQueriesContext(connection) as queries:
         announcements.announce_connected(user, replaced=False)
         announcements.announce_rejected(connected.pk)
     assert queries.captured_queries == []
+
+
+def test_receivers_of_this_model(user, connected, commit):
+    """A receiver may ask for what is sent about this model only."""
+    told = []
+
+    def receive(sender, user, key, **others):
+        told.append((user.username, key.pk))
+
+    for signal in (signals.key_connected, signals.key_rejected):
+        signal.connect(receive, sender=OpenRouterKey)
+    with commit():
+        announcements.announce_connected(user, replaced=False)
+        announcements.announce_rejected(connected.pk)
+    for signal in (signals.key_connected, signals.key_rejected):
+        signal.disconnect(receive, sender=OpenRouterKey)
+    assert told == [("ann", connected.pk)] * 2
+
+
+def test_one_query_for_a_rejection(user, connected, commit):
+    """Key and user of a rejection are looked up together."""
+    with heard("key_rejected") as told, CaptureQueriesContext(connection) as queries, commit():
+        announcements.announce_rejected(connected.pk)
+        assert len(queries) == 1
+    assert told[0]["user"] == user
+    assert len(queries) == 1
 
 
 def test_deleted_user(user, connected, openrouter, commit):

@@ -40,6 +40,17 @@ def disguises(secret: str) -> Iterator[str]:
         yield secret[len(secret) // 2 :]
 
 
+def _written(what: object) -> str:
+    """Return an object by its ``str`` and ``repr``."""
+    if isinstance(what, str):
+        return what
+    try:
+        return f"{what}\n{what!r}"
+    # A queryset of a request that failed asks the database, maybe for what it no longer gives.
+    except Exception:  # noqa: BLE001 - what cannot be written shows no secret
+        return ""
+
+
 class LeakScan:
     """Secrets to look for, and where they were found.
 
@@ -81,8 +92,7 @@ class LeakScan:
 
     def search(self, where: str, what: object) -> None:
         """Look into a text, bytes, or anything else by its ``str`` and ``repr``."""
-        text = what.decode("latin-1") if isinstance(what, bytes) else str(what)
-        haystack = text if isinstance(what, (str, bytes)) else f"{text}\n{what!r}"
+        haystack = what.decode("latin-1") if isinstance(what, bytes) else _written(what)
         for name, forms in self.planted.items():
             if any(form in haystack for form in forms):
                 self.found.append(f"{name} in {self._censor(where)}")
@@ -184,7 +194,9 @@ class LeakScan:
             while trace is not None:
                 name = trace.tb_frame.f_code.co_name
                 if not _is_test(trace.tb_frame.f_globals.get("__name__", "")):
-                    self.search(f"frame {name} in {where}", trace.tb_frame.f_locals)
+                    # One by one: an object that cannot be written must not hide the others.
+                    for item in list(trace.tb_frame.f_locals.items()):
+                        self.search(f"frame {name} in {where}", item)
                 trace = trace.tb_next
 
     def listen(self) -> AbstractContextManager[None]:

@@ -313,6 +313,26 @@ def test_assertion_finds_what_is_behind_an_exception(db, error):
         assert_no_leak(error)
 
 
+class Unwritable:
+    """Like a queryset that needs a transaction which is over."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+def test_locals_that_cannot_be_written(db):
+    """An object in a frame whose ``repr`` fails hides no secret beside it, and fails no search."""
+    source = "def fail(broken, secret):\n    raise KeyError"
+    names = {"__name__": "shop.views"}
+    exec(source, names)
+    with pytest.raises(KeyError) as caught:
+        names["fail"](Unwritable(), KEY)
+    scan = LeakScan()
+    scan.plant_keys()
+    scan.search_exception("the exception", caught.value)
+    assert scan.found == ["KEY in frame fail in the exception"]
+
+
 def test_exceptions_that_go_round_in_circles(db):
     """An exception that is its cause's cause is looked at once."""
     error = ValueError("clean")
