@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 PIP = -m pip -qq --disable-pip-version-check
 TOX = .venv/bin/python -m tox
 
-.PHONY: help test demo lint types docs pictures messages format clean
+.PHONY: help test demo lint types docs pictures faults messages format dist audit benchmarks properties mutants clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -24,22 +24,30 @@ test: .venv/ready ## Run everything that CI runs, on each Python there is
 demo: .venv-demo/ready ## Serve the example site on http://localhost:3000, or on PORT=…
 	.venv-demo/bin/python example_project/manage.py demo $(if $(PORT),--port $(PORT))
 
-lint types docs format messages: .venv/ready
+lint types docs format messages dist audit benchmarks properties mutants: .venv/ready
 lint: ## Check style and spelling
 types: ## Check types
 docs: ## Build the documentation
 format: ## Repair style
 messages: ## Collect the texts for translators, and compile the translations
-lint types docs format messages:
+dist: ## Build what is published, the same bytes each time, and its SBOM, in dist/
+audit: ## Ask for known weaknesses of what comes with the package
+benchmarks: ## Measure beside other ways to do the same, in ten minutes; needs PostgreSQL
+properties: ## Try the properties of tests/properties with many random examples
+mutants: ## Change the code in thousands of ways, and see that tests notice
+lint types docs format messages dist audit benchmarks properties mutants:
 	$(TOX) run -e $@
 
 # Absolute, as the tests run in a folder of tox's; in quotes, for a space in it.
 pictures: .venv/ready ## Take the pictures of the documentation anew
 	DOCS_PICTURES="$(CURDIR)/docs/images" $(TOX) run -e browser
 
+faults: .venv/ready ## Break everything, and write the tables of the documentation anew
+	FAULTS_TABLES="$(CURDIR)/docs/explanation" $(TOX) run -e faults
+
 clean: ## Remove everything that the other targets made
-	rm -rf .venv .venv-demo .tox .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info \
-		example_project/local
+	rm -rf .venv .venv-demo .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist \
+		*.egg-info example_project/local
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is touched last: an environment that was interrupted half-way is made anew.

@@ -504,7 +504,7 @@ def test_groups_of_the_catalogue():
     """The table of groups explains the numbers in the docstrings of tests."""
     groups = {
         name: range(*map(int, row[0].split("–")))
-        for name, row in table("explanation/security", "FI").items()
+        for name, row in table("security", "FI").items()
     }
     found = [
         (group, int(number))

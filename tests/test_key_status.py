@@ -15,6 +15,7 @@ from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
 
 from .connecting import OTHER_KEY, is_clean, message_text, outcome, row, start
+from .faults.outcomes import record_answer
 from .leakscan import LeakScan
 from .standin import STATUS, Standin, cut, drip, known, refusal, reply, reset, silence
 
@@ -44,7 +45,9 @@ def old_key(user: User) -> OpenRouterKey:
 
 
 @pytest.fixture
-def come_back(browser: Client, standin: Standin, leaks: LeakScan) -> Any:
+def come_back(
+    browser: Client, standin: Standin, leaks: LeakScan, request: pytest.FixtureRequest
+) -> Any:
     """Return from OpenRouter with a good code; the first ``GET /key`` is answered as told."""
 
     def come_back(*answers: Any) -> Any:
@@ -58,6 +61,7 @@ def come_back(browser: Client, standin: Standin, leaks: LeakScan) -> Any:
         leaks.search_response("callback", response)
         leaks.search_browser("after the callback", browser)
         assert is_clean(response)
+        record_answer(request.node, response)
         return response
 
     return come_back

@@ -309,11 +309,12 @@ def test_who_writes_rows():
 
 
 def test_setting_up_imports_no_network_library():
-    """Loading the app costs no import of ``requests`` or an SDK: they come when they are used."""
-    libraries = ("requests", "urllib3", "httpx", "httpx2", "openai", "openrouter")
+    """Loading and checking the app imports no ``requests`` and no SDK: they come with their use."""
+    libraries = ("requests", "urllib3", "httpx", "httpx2", "aiohttp", "openai", "openrouter")
     script = (
         "import django, sys; django.setup(); from django.contrib import admin;"
         "import django_openrouter_auth.urls, django_openrouter_auth.shortcuts;"
+        "from django.core.checks import run_checks; run_checks(include_deployment_checks=True);"
         f"print([name for name in {libraries} if name in sys.modules])"
     )
     result = subprocess.run(

@@ -88,6 +88,11 @@ def test_wheel_carries_the_licence(wheel_files):
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel_files)
 
 
+def test_wheel_stays_small(wheel):
+    """The wheel stays below 330 KiB, of which the eight languages are a quarter."""
+    assert wheel.stat().st_size < 330 * 1024
+
+
 def test_wheel_passes_check_wheel_contents(wheel):
     """The usual mistakes of a wheel are absent."""
     run("check_wheel_contents", "--config", ROOT / "pyproject.toml", wheel)
@@ -162,4 +167,5 @@ def test_sdist_keeps_the_demo_to_itself(sdist_files):
 
 def test_sdist_carries_the_tools(sdist_files):
     """What `make test` needs is in the sdist."""
-    assert {"Makefile", "tox.ini", "pyproject.toml", "setup.cfg", ".ci/summary.py"} <= sdist_files
+    tools = {"Makefile", "tox.ini", "pyproject.toml", "setup.cfg", ".ci/summary.py", ".ci/dist.py"}
+    assert tools <= sdist_files

@@ -30,6 +30,7 @@ from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
 
 from .connecting import OTHER_KEY, is_clean, message_text, outcome, row, start
+from .faults.outcomes import record_answer
 from .leakscan import LeakScan
 from .standin import (
     EXCHANGE,
@@ -68,7 +69,11 @@ def old_key(user: User) -> OpenRouterKey:
 
 @pytest.fixture
 def come_back(
-    browser: Client, old_key: OpenRouterKey, standin: Standin, leaks: LeakScan
+    browser: Client,
+    old_key: OpenRouterKey,
+    standin: Standin,
+    leaks: LeakScan,
+    request: pytest.FixtureRequest,
 ) -> Callable[..., Any]:
     """Return from OpenRouter with a code to a stand-in that answers as it is told."""
     code = f"auth_code_{secrets.token_hex(16)}"
@@ -83,6 +88,7 @@ def come_back(
         response = browser.get(started.path, {"code": code})
         leaks.search_response("callback", response)
         leaks.search_browser("after the callback", browser)
+        record_answer(request.node, response)
         return response
 
     return come_back
@@ -325,11 +331,12 @@ def test_json_without_an_object(refused, body):
         {"Key": KEY},
         {"data": GOOD},
         {"user_id": "user_1"},
+        GOOD | {"error": "no"},
     ],
     ids=json.dumps,
 )
 def test_no_key(refused, body):
-    """PM 100: without a text called ``key`` there is no key."""
+    """PM 100: without a text called ``key``, or beside an error, there is no key."""
     refused("provider_protocol", reply(body), orphan=True)
 
 

@@ -16,6 +16,8 @@ from tests.example_site import PACKAGE, ROOT, environment
 # another one, in a container for instance, and the site has to know by itself.
 PROXY_ELSEWHERE = ("--forwarded-allow-ips", "192.0.2.1")
 THREADS = ("--worker-class", "gthread", "--threads")
+# A worker that is busy takes no more: otherwise all requests of a test may land at one.
+TWO_EACH = (*THREADS, "2", "--worker-connections", "2", "--keep-alive", "0")
 
 
 @dataclass
@@ -132,14 +134,11 @@ def deploy(databases, openrouter_url, authority, tmp_path_factory):
     @contextmanager
     def deployed(*options, **settings):
         folder = tmp_path_factory.mktemp("a site")
-        env = configure(
-            folder,
-            databases["site"],
-            base,
-            OPENROUTER_AUTH_AUTHORIZE_URL=f"{openrouter_url}/auth",
-            OPENROUTER_AUTH_API_URL=f"{openrouter_url}/api/v1",
-            **settings,
-        )
+        addresses = {
+            "OPENROUTER_AUTH_AUTHORIZE_URL": f"{openrouter_url}/auth",
+            "OPENROUTER_AUTH_API_URL": f"{openrouter_url}/api/v1",
+        }
+        env = configure(folder, databases["site"], base, **addresses | settings)
         with (
             gunicorn(env, folder, *options, "tests.deployment.wsgi") as site_port,
             nginx(site_port, authority.chain) as port,
@@ -153,7 +152,7 @@ def deploy(databases, openrouter_url, authority, tmp_path_factory):
 def with_site_url(deploy):
     """The site with three workers of two threads, told its origin by ``SITE_URL``."""
     settings = {"OPENROUTER_AUTH_SITE_URL": SITE, "CSRF_TRUSTED_ORIGINS": [SITE]}
-    with deploy("--workers", "3", *THREADS, "2", *PROXY_ELSEWHERE, **settings) as site:
+    with deploy("--workers", "3", *TWO_EACH, *PROXY_ELSEWHERE, **settings) as site:
         yield site
 
 
