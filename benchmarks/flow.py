@@ -1,4 +1,4 @@
-"""One run: what a new user's browser does, step by step, in either version."""
+"""One run: what a new user's browser does, step by step, in any of the versions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -7,12 +7,15 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from django.conf import settings
 from django.http import HttpResponse
-from django.urls import reverse
 
+from .authlib_site.views import oauth
 from .browser import Browser, Timing
+from .environment import UnexpectedAnswerError
 from .observe import Observation, observing
-from .provider import Provider
+from .provider import Provider, code
+from .versions import Version
 
 PLAIN = "page without a button"
 NOT_CONNECTED = "page, not connected"
@@ -25,21 +28,11 @@ CONNECTED = "page, connected"
 _numbers = count()
 
 
-class UnexpectedAnswerError(Exception):
-    """A step did not do what is to be measured, so that its figures would mean nothing."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """One of the two that are compared: its name, and the names of its URLs."""
-
-    name: str
-    page: str
-    connect: str
-
-
-OURS = Version("ours", "ours_page", "openrouter_auth:connect")
-HANDWRITTEN = Version("hand-written", "handwritten_page", "handwritten:connect")
+def use_provider(api_url: str) -> None:
+    """Let all versions of this process ask the stand-in at an address."""
+    # All but Authlib read settings on every use.
+    settings.OPENROUTER_AUTH_API_URL = settings.PROVIDER_API_URL = api_url
+    oauth.openrouter.access_token_url = f"{api_url}/auth/keys"
 
 
 @dataclass
@@ -48,71 +41,66 @@ class Run:
 
     Attributes:
         provider: by step, the seconds that were taken away, and the requests that took them.
-        session_before: what the session held before the first start.
-        session_after: what it held after the last callback.
     """
 
     timings: dict[str, Timing] = field(default_factory=dict)
     observations: dict[str, Observation] = field(default_factory=dict)
     provider: dict[str, tuple[float, int]] = field(default_factory=dict)
-    session_before: dict[str, object] = field(default_factory=dict)
-    session_after: dict[str, object] = field(default_factory=dict)
 
 
 class Journey:
-    """A new user of one version, who connects and then connects again.
+    """A new user of one version, in a browser that has seen the page with the button.
 
     Args:
         observe: count statements and decryptions; slow, so such a run's timings are of no use.
     """
 
     def __init__(
-        self,
-        application: Callable[..., Any],
-        version: Version,
-        provider: Provider,
-        *,
-        observe: bool = False,
+        self, application: Callable[..., Any], version: Version, *, observe: bool = False
     ) -> None:
-        self._browser = Browser(application, f"user{next(_numbers)}")
-        self._version, self._provider, self._observe = version, provider, observe
+        number = next(_numbers)
+        self.browser = Browser(application, f"user{number}")
+        # The stand-in makes the user's id at OpenRouter of it: two people have two.
+        self._code = f"code={code(number)}"
+        self._version, self._observe = version, observe
         self.run = Run()
-
-    def make(self) -> Run:
-        """Go through all steps and return their figures."""
-        page = reverse(self._version.page)
         # The first page sets the cookie of the CSRF token; nobody connects without having it.
-        self._browser.get(page)
-        self._get(PLAIN, reverse("plain_page"), 200)
+        self.browser.get(version.page)
+
+    def make(self, provider: Provider) -> Run:
+        """Connect, look at the pages, connect again; return the figures of all steps."""
+        page = self._version.page
+        self._get(PLAIN, "/plain_page/", 200)
         self._get(NOT_CONNECTED, page, 200)
-        self.run.session_before = self._browser.session()
-        self._connect(FIRST_START, FIRST_CALLBACK)
-        self._browser.get(page)  # shows the message, so that it does not weigh on what follows
+        self._return(FIRST_CALLBACK, self.start(FIRST_START), provider)
+        self.browser.get(page)  # shows the message, so that it does not weigh on what follows
         self._get(CONNECTED, page, 200)
-        self._connect(LATER_START, LATER_CALLBACK)
-        self.run.session_after = self._browser.session()
+        self._return(LATER_CALLBACK, self.start(LATER_START), provider)
         return self.run
 
-    def _connect(self, start: str, callback: str) -> None:
-        with self._watching(start):
-            response, self.run.timings[start] = self._browser.post(reverse(self._version.connect))
-        self._require(start, response, {302, 303})
+    def start(self, step: str = FIRST_START) -> str:
+        """Post the form of the button, and return where the provider will send the browser."""
+        with self._watching(step):
+            response, self.run.timings[step] = self.browser.post(self._version.connect)
+        self._require(step, response, {302, 303})
         sent = parse_qs(urlsplit(response["Location"]).query)
         back = urlsplit(sent["callback_url"][0])
-        query = "&".join(filter(None, [back.query, "code=auth_code_0123456789abcdef"]))
+        query = "&".join(filter(None, [back.query, self._code]))
+        return f"{back.path}?{query}"
 
-        busy, answers = self._provider.read(0), self._provider.answers
-        wanted = 2 if self._version is OURS else 1
-        with self._watching(callback):
-            response, timing = self._browser.get(f"{back.path}?{query}")
-        self._require(callback, response, {302, 303}, reverse(self._version.page))
-        taken = self._provider.read(answers + wanted) - busy
-        self.run.provider[callback] = taken, wanted
-        self.run.timings[callback] = replace(timing, wall=timing.wall - taken)
+    def _return(self, step: str, path: str, provider: Provider) -> None:
+        busy, answers = provider.read(0), provider.answers
+        wanted = self._version.requests
+        with self._watching(step):
+            response, timing = self.browser.get(path)
+        self._require(step, response, {302, 303}, self._version.page)
+        taken = provider.read(answers + wanted) - busy
+        self.run.provider[step] = taken, wanted
+        self.run.timings[step] = replace(timing, wall=timing.wall - taken)
 
     def _get(self, step: str, path: str, status: int) -> None:
         with self._watching(step):
-            response, self.run.timings[step] = self._browser.get(path)
+            response, self.run.timings[step] = self.browser.get(path)
         self._require(step, response, {status})
         connected = b"OpenRouter is connected" in response.content or b"sk-or-" in response.content
         if connected != (step == CONNECTED):

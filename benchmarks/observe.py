@@ -12,8 +12,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 # They open and close transactions; COMMIT is no statement for Django, so none of them count.
 TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 WRITES = ("INSERT", "UPDATE", "DELETE")
-# The columns of both versions that hold a key's ciphertext.
-CIPHERTEXT = ('"secret"', '"api_key"', "`secret`", "`api_key`")
+# The columns that hold a key: encrypted in the first two versions, in plain text in the others.
+KEY_COLUMNS = ("secret", "api_key", "token", "extra_data", "access_token")
+QUOTES = ('"', "`")
 
 
 @dataclass
@@ -29,9 +30,10 @@ class Observation:
     decryptions: int = 0
 
     @property
-    def reads_ciphertext(self) -> bool:
-        """Whether a statement names a column that holds a key's ciphertext."""
-        return any(column in sql for sql in self.statements for column in CIPHERTEXT)
+    def reads_key(self) -> bool:
+        """Whether a statement names a column that holds a key."""
+        names = [f"{quote}{column}{quote}" for column in KEY_COLUMNS for quote in QUOTES]
+        return any(name in sql for sql in self.statements for name in names)
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 It runs in a process of its own and counts its own processor time, which the measurements take
 away again.
+
+A code ends in the number of a user, and so does the user's id in the answer to it. Every exchange
+brings another key, as it does at OpenRouter.
 """
 
 import contextlib
@@ -11,6 +14,7 @@ import json
 import multiprocessing
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +30,13 @@ from cryptography.x509.oid import NameOID
 
 HOST = "127.0.0.1"
 START_SECONDS = 30
+CODE = b"auth_code_"
+DIGITS = 16
+# Replaced in the answer, which stays as long as it was.
+KEY_END, USER_END = b"f" * DIGITS, b"0" * DIGITS
 EXCHANGED = {
-    "key": "sk-or-v1-" + "0123456789abcdef" * 4,
-    "user_id": "user_2yOPcMpKoQhcd4bVgSMlELRaIah",
+    "key": "sk-or-v1-" + "0123456789abcdef" * 3 + KEY_END.decode(),
+    "user_id": "user_2yOPcMpKoQ" + USER_END.decode(),
 }
 KEY_INFO = {
     "data": {
@@ -46,6 +54,11 @@ KEY_INFO = {
         "rate_limit": {"requests": -1, "interval": "10s", "note": "deprecated"},
     }
 }
+
+
+def code(number: int) -> str:
+    """Return the code that the user with a number brings back."""
+    return f"{CODE.decode()}{number:0{DIGITS}}"
 
 
 @dataclass
@@ -83,8 +96,10 @@ def _rendered(answer: dict[str, Any]) -> bytes:
     return head.encode() + body
 
 
-def _serve(ready: Connection, certificate: Path | None, busy: Any, answers: Any) -> None:
-    """Answer one connection after the other; run in a process of its own."""
+def _serve(
+    ready: Connection, certificate: Path | None, threads: bool, busy: Any, answers: Any
+) -> None:
+    """Answer one connection after the other, or each in a thread; run in a process of its own."""
     by_start = {
         b"POST /api/v1/auth/keys ": _rendered(EXCHANGED),
         b"GET /api/v1/key ": _rendered(KEY_INFO),
@@ -93,25 +108,36 @@ def _serve(ready: Connection, certificate: Path | None, busy: Any, answers: Any)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-    with socket.create_server((HOST, 0)) as listener:
+
+    def converse(plain: socket.socket) -> None:
+        started = time.thread_time()
+        # A client that goes away without a word is none of our business.
+        with contextlib.suppress(OSError):
+            connection = context.wrap_socket(plain, server_side=True) if context else plain
+            with connection:
+                while request := _read_request(connection):
+                    connection.sendall(_answer_to(request, by_start, answers.value))
+                    busy.value += time.thread_time() - started
+                    started = time.thread_time()
+                    answers.value += 1
+
+    with socket.create_server((HOST, 0), backlog=100) as listener:
         ready.send(listener.getsockname()[1])
         while True:
             plain, _ = listener.accept()
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            started = time.thread_time()
-            # A client that goes away without a word is none of our business.
-            with contextlib.suppress(OSError):
-                connection = context.wrap_socket(plain, server_side=True) if context else plain
-                with connection:
-                    while request := _read_request(connection):
-                        connection.sendall(_answer_to(request, by_start))
-                        busy.value += time.thread_time() - started
-                        started = time.thread_time()
-                        answers.value += 1
+            if threads:
+                threading.Thread(target=converse, args=(plain,), daemon=True).start()
+            else:
+                converse(plain)
 
 
-def _answer_to(request: bytes, by_start: dict[bytes, bytes]) -> bytes:
-    return next(answer for start, answer in by_start.items() if request.startswith(start))
+def _answer_to(request: bytes, by_start: dict[bytes, bytes], number: int) -> bytes:
+    answer = next(answer for start, answer in by_start.items() if request.startswith(start))
+    _, found, rest = request.partition(CODE)
+    if not found:
+        return answer
+    return answer.replace(USER_END, rest[:DIGITS]).replace(KEY_END, b"%016d" % number)
 
 
 def _read_request(connection: socket.socket) -> bytes:
@@ -130,17 +156,21 @@ def _read_request(connection: socket.socket) -> bytes:
             length = int(value)
     while len(body) < length:
         body += connection.recv(65536)
-    return head
+    return head + body
 
 
 @contextlib.contextmanager
-def running(certificate: Path | None = None) -> Iterator[Provider]:
-    """Start a stand-in, over TLS where a certificate is given, and stop it afterwards."""
+def running(certificate: Path | None = None, *, threads: bool = False) -> Iterator[Provider]:
+    """Start a stand-in, over TLS where a certificate is given, and stop it afterwards.
+
+    Args:
+        threads: serve several clients at once; its own time is then not counted exactly.
+    """
     processes = multiprocessing.get_context("spawn")
     busy, answers = processes.Value("d", 0.0, lock=False), processes.Value("q", 0, lock=False)
     ours, theirs = processes.Pipe(duplex=False)
     process = processes.Process(
-        target=_serve, args=(theirs, certificate, busy, answers), daemon=True
+        target=_serve, args=(theirs, certificate, threads, busy, answers), daemon=True
     )
     process.start()
     try:

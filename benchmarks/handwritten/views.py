@@ -31,7 +31,7 @@ def connect(request: HttpRequest) -> HttpResponse:
         "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
         "code_challenge_method": "S256",
     }
-    return redirect(f"{settings.HANDWRITTEN_AUTHORIZE_URL}?{urlencode(query)}")
+    return redirect(f"{settings.PROVIDER_AUTHORIZE_URL}?{urlencode(query)}")
 
 
 @require_GET
@@ -43,7 +43,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     if not state or not constant_time_compare(request.GET.get("state", ""), state):
         return HttpResponseBadRequest("This attempt to connect has expired.")
     response = requests.post(
-        f"{settings.HANDWRITTEN_API_URL}/auth/keys",
+        f"{settings.PROVIDER_API_URL}/auth/keys",
         json={
             "code": request.GET.get("code", ""),
             "code_verifier": verifier,

@@ -1,0 +1,1 @@
+"""A site under load: gunicorn on PostgreSQL, a stand-in for OpenRouter, and its visitors."""
