@@ -85,7 +85,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     for name in unknown_settings():
         # Without what they all have in common, which would make any two names similar.
         shorts = [known.removeprefix(PREFIX) for known in declared_settings()]
-        similar = get_close_matches(name.removeprefix(PREFIX), shorts, n=1)
+        similar = get_close_matches(name.removeprefix(PREFIX), shorts)
         hint = (
             f"Did you mean {PREFIX}{similar[0]}?"
             if similar

@@ -328,9 +328,8 @@ def _read_object(response: requests.Response, stage: str) -> dict[str, Any]:
         raise cut_off
     try:
         text = body.decode("utf-8").strip()
-        data = json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=lambda name: None
-        )
+        # NaN and Infinity, which are no JSON, are read: null in their place would mean "no limit".
+        data = json.loads(text, object_pairs_hook=_without_duplicates)
     # RecursionError: 64 KiB of "[" are enough for one.
     except (ValueError, RecursionError):
         data = None

@@ -1,6 +1,7 @@
 """Where people go next: only ever to a path of this site, or where a setting says."""
 
 import re
+from contextlib import suppress
 from posixpath import normpath
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -75,10 +76,10 @@ def target(wanted: str | None, configured: str | None) -> str:
     page = safe_next(wanted)
     if page:
         return page
-    try:
-        return resolve_url(configured or "openrouter_auth:manage")
-    except NoReverseMatch:
-        return reverse("openrouter_auth:manage")
+    if configured:
+        with suppress(NoReverseMatch):
+            return resolve_url(configured)
+    return reverse("openrouter_auth:manage")
 
 
 def own_url(name: str) -> str:

@@ -1,6 +1,7 @@
 """Re-encrypting stored keys with the newest encryption key."""
 
 from collections.abc import Iterator
+from operator import add
 from typing import NamedTuple
 
 from django.db import connections, reset_queries, transaction
@@ -30,7 +31,7 @@ class RotationCounts(NamedTuple):
 
     def plus(self, other: "RotationCounts") -> "RotationCounts":
         """Return the sums."""
-        return RotationCounts(*map(sum, zip(self, other, strict=True)))
+        return RotationCounts(*map(add, self, other))
 
 
 class _Change(NamedTuple):

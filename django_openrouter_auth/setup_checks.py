@@ -101,7 +101,7 @@ def _leads_nowhere(url: Any) -> bool:
         parts = urlsplit(resolve_url(url))
         if parts.netloc or _has_language_prefix():
             return False
-        path = unquote(parts.path).removeprefix(get_script_prefix().rstrip("/")).rstrip("/")
+        path = unquote(parts.path).removeprefix(get_script_prefix().removesuffix("/"))
         return not (_exists(path) or _exists(f"{path}/"))
     except NoReverseMatch:
         return True

@@ -113,8 +113,8 @@ def check_middleware(**kwargs: Any) -> list[CheckMessage]:
 def _place_of(wanted: str) -> int | None:
     """Return where a middleware stands, or one that extends it or is called like it."""
     paths = middleware_paths()
-    names = [path.rsplit(".", 1)[-1] for path in paths]
-    name = wanted.rsplit(".", 1)[1]
+    names = [path.rpartition(".")[2] for path in paths]
+    name = wanted.rpartition(".")[2]
     if name in names:
         return names.index(name)
     original = import_string(wanted)
@@ -181,7 +181,7 @@ def check_libraries(**kwargs: Any) -> list[CheckMessage]:
         installed = version("urllib3")
     except PackageNotFoundError:
         return []
-    numbers = tuple(map(int, re.findall(r"[0-9]{1,9}", str(installed))[:2]))
+    numbers = tuple(map(int, re.findall(r"[0-9]{1,9}", str(installed))))
     if numbers >= SAFE_URLLIB3:
         return []
     return [

@@ -65,7 +65,7 @@ def store_key(
                 _write_key(user, values | facts, expected)
                 _end_connected(attempt, user)
         except StorageFailed:
-            break
+            raise
         except IntegrityError:
             # Another request stored or removed a key between our look and our write.
             continue

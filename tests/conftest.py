@@ -2,12 +2,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from django.db import connection
 from django.utils import translation
+
+from django_openrouter_auth.exceptions import OpenRouterAuthError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,6 +60,28 @@ def wheel(distributions):
     """The path of the wheel."""
     [path] = distributions.glob("*.whl")
     return path
+
+
+STAGES = ("start", "callback", "exchange", "status", "save", "use")
+
+
+@pytest.fixture(autouse=True)
+def stages():
+    """Fail where the package does not say at which of the documented stages an error arose."""
+    make, strange = OpenRouterAuthError.__init__, []
+
+    @wraps(make)
+    def note(error, **facts):
+        maker = sys._getframe(1).f_globals["__name__"]
+        is_ours = maker.startswith("django_openrouter_auth.") and facts  # none where it is a copy
+        if is_ours and facts.get("stage") not in STAGES:
+            strange.append((type(error).__name__, facts))
+        make(error, **facts)
+
+    OpenRouterAuthError.__init__ = note
+    yield
+    OpenRouterAuthError.__init__ = make
+    assert not strange
 
 
 @pytest.fixture(autouse=True)

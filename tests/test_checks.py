@@ -10,14 +10,17 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.checks import CheckMessage, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import Client
 from django.utils.translation import gettext_lazy
 
 from django_openrouter_auth import checks, sandbox_checks, setup_checks, site_checks
 from django_openrouter_auth.conf import AppSettings, app_settings, declared_settings
+from django_openrouter_auth.fields import fernet
 from django_openrouter_auth.sandbox import checks as sandbox_checks_of_its_own
 
 # Django's own checks ask the database what it can do.
@@ -91,9 +94,12 @@ def test_wrong_values(settings, name, value):
 
 @pytest.mark.parametrize("keys", [[], [None], [""], {"a": 1}, 7])
 def test_unusable_encryption_keys(settings, keys):
-    """CF 235, M06: encryption keys that cannot be used are an error."""
+    """CF 235, M06: encryption keys that cannot be used are an error that says why."""
     settings.FERNET_KEYS = keys
-    assert ids() == ["django_openrouter_auth.E002"]
+    (error,) = checks.check_encryption_keys()
+    assert error.id == "django_openrouter_auth.E002"
+    with pytest.raises(ImproperlyConfigured, match=re.escape(error.msg)):
+        fernet()
 
 
 def test_raw_keys_that_are_no_fernet_keys(settings):
@@ -123,6 +129,14 @@ def test_borrowed_encryption_key(settings):
     del settings.FERNET_KEYS
     assert ids() == ["django_openrouter_auth.W002"]
     assert "django_openrouter_auth.E004" in ids(include_deployment_checks=True)
+
+
+@pytest.mark.parametrize("check", [checks.check_encryption_keys, checks.check_secret_key])
+def test_way_off_the_secret_key(settings, check):
+    """D19: who is told of ``SECRET_KEY`` learns the command that moves stored keys off it."""
+    del settings.FERNET_KEYS
+    (message,) = check()
+    assert "manage.py openrouter_auth_rotate_keys" in message.hint
 
 
 def test_secret_key_as_encryption_key(settings):
@@ -235,6 +249,13 @@ def test_parameters_of_our_own(settings, name):
     assert f"must not contain {name}:" in error.msg
 
 
+def test_several_parameters_of_our_own(settings):
+    """CF 237: all of them are named in one message."""
+    settings.OPENROUTER_AUTH_AUTHORIZE_PARAMS = {"state": "x", "callback_url": "x"}
+    (error,) = checks.check_settings()
+    assert "must not contain callback_url, state:" in error.msg
+
+
 def test_two_names_for_a_key(settings):
     """CF 237: the name of the key is given in one place, whichever."""
     settings.OPENROUTER_AUTH_AUTHORIZE_PARAMS = {"key_label": "Mine"}
@@ -273,6 +294,14 @@ def test_two_providers(settings, web, api, expected, expected_live):
     assert ids(include_deployment_checks=True) == live
 
 
+@pytest.mark.parametrize("name", ["AUTHORIZE_URL", "API_URL"])
+def test_setting_that_leads_elsewhere(settings, name):
+    """CF 236: a live site is told which setting leads to somebody else."""
+    setattr(settings, f"OPENROUTER_AUTH_{name}", f"{ELSEWHERE}/")
+    (warning,) = checks.check_real_openrouter()
+    assert warning.msg.startswith(f"OPENROUTER_AUTH_{name} is not an address of OpenRouter")
+
+
 # What the pages need
 
 
@@ -301,9 +330,21 @@ def test_own_middleware(settings):
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
     )
-    replaced = {sessions: f"{__name__}.OwnSessions", users: "elsewhere.AuthenticationMiddleware"}
+    users_elsewhere = "elsewhere.middleware.AuthenticationMiddleware"
+    replaced = {sessions: f"{__name__}.OwnSessions", users: users_elsewhere}
     paths = [replaced.get(path, path) for path in settings.MIDDLEWARE]
-    settings.MIDDLEWARE = ["no.such.module", f"{__name__}.ids", *paths]
+    settings.MIDDLEWARE = ["no.such.module", "nodots", f"{__name__}.ids", *paths]
+    assert site_checks.check_middleware() == []
+
+
+class OwnSessionsAndUsers(SessionMiddleware, AuthenticationMiddleware):
+    """A site's own way of keeping sessions, and of finding users in them."""
+
+
+def test_one_middleware_for_both(settings):
+    """CF 235: sessions and users may come from one middleware."""
+    others = [path for path in settings.MIDDLEWARE if "essions" not in path and "auth" not in path]
+    settings.MIDDLEWARE = [f"{__name__}.OwnSessionsAndUsers", *others]
     assert site_checks.check_middleware() == []
 
 
@@ -482,6 +523,7 @@ def test_sandbox_on_this_site(settings, site_url):
     [
         ("2.6.9", ["W010"]),
         ("1.26.20", ["W010"]),
+        ("2.7", []),
         ("2.7.0", []),
         ("2.10.1", []),
         ("3.0a1", []),
@@ -617,7 +659,9 @@ def test_ids_are_listed_once():
 def test_url_name_that_does_not_exist(settings, name, wanted, found):
     """W013: a URL name that does not exist is reported, since people would land elsewhere."""
     setattr(settings, f"OPENROUTER_AUTH_{name}", wanted)
-    assert [str(item.id)[-4:] for item in checks.check_targets()] == found
+    messages = checks.check_targets()
+    assert [item.id for item in messages] == [f"django_openrouter_auth.{item}" for item in found]
+    assert all(f" OPENROUTER_AUTH_{name} " in item.msg for item in messages)
 
 
 def test_targets_of_a_worker(settings):

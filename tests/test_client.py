@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.utils import timezone
 
 from django_openrouter_auth import client, transport
 from django_openrouter_auth.client import (
@@ -369,6 +370,8 @@ def test_retry_after(standin, given, seconds):
     [
         ("Wed, 21 Oct 2026 07:29:30 GMT", 90),
         ("Wed, 21 Oct 2026 07:00:00 GMT", 0),
+        ("Thu, 22 Oct 2026 11:14:39 GMT", 99_999),
+        ("Thu, 22 Oct 2026 11:14:40 GMT", None),
         ("Wed, 21 Oct 2099 07:00:00 GMT", None),
         ("Wed, 99 Oct 2026 07:00:00 GMT", None),
     ],
@@ -648,6 +651,7 @@ def test_bearer_shows_nothing():
         (-3, Decimal(-3)),
         (0.1234567891, Decimal("0.123456789")),
         (1e-300, Decimal(0)),
+        (10**9 - 1, Decimal(10**9 - 1)),
         (True, None),
         (None, None),
         ([1], None),
@@ -672,6 +676,8 @@ def test_amounts(given, read):
         ("2099-01-02T03:04:05Z", datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2099-01-02T03:04:05+02:00", datetime(2099, 1, 2, 1, 4, 5, tzinfo=UTC)),
         ("2099-01-02T03:04:05", datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("1970-01-01T00:00:00Z", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("1969-12-31T23:59:59Z", None),
         ("2099-02-30T00:00:00Z", None),
         ("9999-12-31T23:59:59-12:00", None),
         ("0001-01-01T00:00:00+14:00", None),
@@ -687,11 +693,29 @@ def test_moments(settings, given, read):
     assert read_key_info({"expires_at": given}).expires_at == read
 
 
+def test_moments_without_time_zones(settings):
+    """A site without time zones gets its own local time, whatever zone a request has chosen."""
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+    with timezone.override("Asia/Tokyo"):
+        found = read_key_info({"expires_at": "2099-01-02T03:04:05Z"}).expires_at
+    assert found == datetime(2099, 1, 2, 4, 4, 5)  # noqa: DTZ001 - such a site has no zones
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [({"limit": None}, False), ({"limit": 5}, True), ({"limit": "x"}, None), ({}, None)],
+)
+def test_limited(given, read):
+    """Only ``null`` says that there is no limit; what cannot be read says nothing."""
+    assert read_key_info(given).is_limited is read
+
+
 def test_texts():
     """126: a text is short and printable, or empty."""
     info = read_key_info({"label": "a\x00b\u202ec\ud800d\n" + "x" * 200, "limit_reset": ["daily"]})
     assert info.label == "abcd" + "x" * 92
     assert info.limit_reset == ""
+    assert read_key_info({"limit_reset": "x" * 21}).limit_reset == "x" * 20
 
 
 @pytest.mark.parametrize(("given", "read"), [(True, True), (False, False), (None, None), (1, None)])

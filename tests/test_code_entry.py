@@ -52,6 +52,12 @@ def test_link(browser, settings):
     assert parameters["code_challenge"] == [make_code_challenge(verifier, "S256")]
 
 
+def test_label_of_the_visitor(browser, settings):
+    """A callable for the label gets the request here, too."""
+    settings.OPENROUTER_AUTH_KEY_LABEL = lambda request: f"Chat of {request.user}"
+    assert ask_for_code(browser)["key_label"] == ["Chat of ann"]
+
+
 def test_page(browser):
     """HL 209: the page is private, its form has a CSRF token and remembers nothing."""
     response = browser.get("/openrouter/code/")
@@ -239,6 +245,12 @@ def test_next(browser, openrouter):
 def test_next_of_the_form(browser, waiting, openrouter):
     """What the form says about ``next`` counts, and only for this site."""
     assert enter(browser, next="/later/")["Location"] == "/later/"
+
+
+def test_connected_url(browser, waiting, openrouter, settings):
+    """Without a wish ``CONNECTED_URL`` says where the user ends."""
+    settings.OPENROUTER_AUTH_CONNECTED_URL = "/welcome/"
+    assert enter(browser)["Location"] == "/welcome/"
 
 
 def test_json(browser, openrouter):

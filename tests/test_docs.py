@@ -503,8 +503,7 @@ def test_picture_of_the_flow_is_told_in_words():
 def test_groups_of_the_catalogue():
     """The table of groups explains the numbers in the docstrings of tests."""
     groups = {
-        name: range(*map(int, row[0].split("–")))
-        for name, row in table("security", "FI").items()
+        name: range(*map(int, row[0].split("–"))) for name, row in table("security", "FI").items()
     }
     found = [
         (group, int(number))

@@ -13,11 +13,13 @@ from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Case, F, Subquery, Value, When
+from django.db.models.functions import Cast
 from django.template import Context, Template
 from fernet_fields.hkdf import derive_fernet_key
 
 from django_openrouter_auth.exceptions import KeyUnreadable
 from django_openrouter_auth.fields import EncryptedKeyField, SealedKey, fernet, mask
+from django_openrouter_auth.models import OpenRouterKey
 
 from .connecting import HINT, KEY, OTHER_KEY
 from .models import Ours, Plain
@@ -196,6 +198,19 @@ def test_expressions_are_refused(expression):
     assert plaintext(Ours.objects.get()) == KEY
 
 
+@pytest.mark.parametrize(("plain", "is_refused"), [(True, True), (False, False)])
+def test_cast(plain, is_refused):
+    """A cast, which ``bulk_update()`` adds on PostgreSQL, is as good as what is inside it."""
+    field = Ours._meta.get_field("secret")
+    inside = Value(KEY) if plain else Value(SealedKey.seal(KEY), output_field=field)
+    expression = Cast(inside, output_field=field)
+    if is_refused:
+        with pytest.raises(FieldError):
+            field.get_db_prep_save(expression, connection)
+    else:
+        assert field.get_db_prep_save(expression, connection) is expression
+
+
 def test_own_column_is_not_refused():
     """A column of the same kind holds ciphertext already."""
     Ours.objects.create(secret=KEY)
@@ -279,6 +294,7 @@ def test_two_keys_with_one_mask_are_two_keys():
     assert one != HINT
     assert one == SealedKey(one.token)
     assert len({one, two, SealedKey(one.token)}) == 2
+    assert hash(one) != hash(two)
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
@@ -301,6 +317,43 @@ def test_pickle_stays_bound_to_its_owner():
     sealed = SealedKey(SealedKey.seal(KEY).token, HINT, owner=(1, "not the fingerprint"))
     with pytest.raises(KeyUnreadable):
         pickle.loads(pickle.dumps(sealed)).reveal()
+
+
+def test_what_belongs_to_a_row_is_closed_without_it():
+    """Away from its row a user's key opens for nobody; what has no owner opens."""
+    bound, free = OpenRouterKey._meta.get_field("secret"), Ours._meta.get_field("secret")
+    token = SealedKey.seal(KEY).token
+    for read in (
+        lambda field: field.from_db_value(token, None, connection),
+        lambda field: field.to_python(token.decode()),
+    ):
+        assert read(free).reveal() == KEY
+        with pytest.raises(KeyUnreadable):
+            read(bound).reveal()
+
+
+@pytest.mark.parametrize(("hint", "shown"), [("hint", "hint"), ("", "...")])
+def test_row_lends_its_mask(hint, shown):
+    """A key shows the mask that its row holds, and only dots where it holds none."""
+    assert str(OpenRouterKey(secret=KEY, hint=hint).secret) == shown
+
+
+def test_row_without_a_secret():
+    """A row that has no secret yet says so."""
+    assert OpenRouterKey(secret=None).secret is None
+
+
+def test_never_in_a_form():
+    """No form of Django's has a field for a secret."""
+    assert EncryptedKeyField().editable is False
+    assert EncryptedKeyField(editable=True).editable is False
+
+
+def test_options():
+    """A field takes Django's options, and belongs to nobody unless it is told to whom."""
+    field = EncryptedKeyField("name", null=True)
+    assert (field.verbose_name, field.null) == ("name", True)
+    assert (field.shown_as, field.owner, field.owner_hash) == ("", "", "")
 
 
 def test_assigned_plaintext_is_sealed_at_once():
@@ -341,6 +394,8 @@ def test_damaged_rows_are_serialized_too():
         (KEY, HINT),
         ("x" * 37 + "abc", "...abc"),
         ("sk-or-v1-" + "y" * 20, "...yyy"),
+        ("sk-or-v1-" + "y" * 30, "...yyy"),
+        ("sk-or-v1-" + "y" * 31, "sk-or-v1-yyy...yyy"),
         ("0123456789" * 2, "...789"),
     ],
 )
@@ -406,7 +461,7 @@ def test_base_classes_own_properties_agree(settings):
     field = Ours._meta.get_field("secret")
     settings.FERNET_KEYS = ["one" * 20, "two" * 20]
     assert field.keys == ("one" * 20, "two" * 20)
-    assert len(field.fernet_keys) == 2
+    assert field.fernet_keys == (derive_fernet_key("one" * 20), derive_fernet_key("two" * 20))
     settings.FERNET_USE_HKDF = False
     assert field.fernet_keys == ("one" * 20, "two" * 20)
     settings.FERNET_USE_HKDF = True

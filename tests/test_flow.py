@@ -15,6 +15,7 @@ from django.urls import include, path, reverse, set_script_prefix
 from django.utils import timezone
 
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
+from django_openrouter_auth.pages import known_browser
 from django_openrouter_auth.pkce import make_code_challenge
 from django_openrouter_auth.shortcuts import get_api_key
 
@@ -367,6 +368,14 @@ def test_junk_in_the_session(browser, user, openrouter, junk):
     assert get_api_key(user) == KEY
 
 
+@pytest.mark.parametrize("junk", ["text", ["list"], None, "x" * 22 + "\n"])
+def test_browser_of_a_spoilt_session(rf, junk):
+    """FI 25: what we did not write ourselves tells no browser from another."""
+    request = rf.get("/")
+    request.session = {"openrouter_auth": junk}
+    assert known_browser(request) is None
+
+
 def test_echoed_state_that_agrees(browser, user, openrouter):
     """FI 26: OpenRouter may repeat our state."""
     started = start(browser)
@@ -436,6 +445,16 @@ def test_bounce_page(browser, user, openrouter, settings):
     browser.get(f"{started.path}?{target.replace('&amp;', '&')}")
     assert [body["code"] for body in openrouter.exchanges] == ['a"&<b>']
     assert get_api_key(user) == KEY
+
+
+def test_bounce_page_leads_on_without_a_cookie(browser, openrouter):
+    """FI 28: the page that reloads itself never leads to itself again."""
+    path = start(browser).path
+    browser.cookies.clear()
+    page = browser.get(path, {"code": CODE}).content.decode()
+    (target,) = re.findall(r'content="0;url=\?([^"]+)"', page)
+    response = browser.get(f"{path}?{target.replace('&amp;', '&')}")
+    assert response["Location"] == "/accounts/login/?next=/openrouter/connect/"
 
 
 def test_bounce_only_once(client, openrouter, db):

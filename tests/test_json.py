@@ -1,11 +1,15 @@
 """Single-page apps: the same addresses, as JSON."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
+from django_openrouter_auth.exceptions import ProviderUnavailable
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
+from django_openrouter_auth.status import describe
 
 from .connecting import CODE
 
@@ -91,6 +95,7 @@ def test_methods_of_status(browser, connected, method, accept):
     response = getattr(browser, method)("/openrouter/status/", headers={"Accept": accept})
     assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
     assert response.json()["code"] == "method_not_allowed"
+    assert "GET, HEAD" in response.json()["detail"]
     assert OpenRouterKey.objects.exists()
 
 
@@ -112,6 +117,30 @@ def test_status_is_no_script(browser, connected):
     assert response["X-Frame-Options"] == "DENY"
     assert not [name for name in response.headers if name.startswith("Access-Control")]
     assert json.loads(response.content)["connected"] is True
+
+
+def test_status_tells_what_is_stored(browser, connected):
+    """JS 224: label and times are those of the row."""
+    moment = datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
+    OpenRouterKey.objects.update(label="Chat of ann", expires_at=moment, checked_at=moment)
+    told = browser.get("/openrouter/status/").json()
+    assert told["label"] == "Chat of ann"
+    assert (told["expires_at"], told["checked_at"]) == ("2099-01-02T03:04:05Z",) * 2
+
+
+def test_status_of_a_site_without_time_zones(settings, db):
+    """Local times are read in the zone of the site, whichever zone a visitor has chosen."""
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Europe/Berlin"
+    with timezone.override("Asia/Tokyo"):
+        told = describe(OpenRouterKey(checked_at=datetime(2099, 1, 2, 3, 4)))  # noqa: DTZ001 - local
+    assert told["checked_at"].isoformat() == "2099-01-02T03:04:00+01:00"
+
+
+def test_disconnect_tells_what_is_stored(browser, connected, monkeypatch):
+    """A program that disconnects is told of a key that came in meanwhile."""
+    monkeypatch.setattr("django_openrouter_auth.services.disconnect", lambda user: [])
+    assert send(browser, "disconnect", {}).json()["connected"] is True
 
 
 def test_status_asks_nobody(browser, connected, openrouter):
@@ -144,6 +173,7 @@ def test_key_that_may_be_left_over(browser, openrouter):
     browser.get("/openrouter/code/", headers=JSON)
     openrouter.mock.upsert("POST", "https://openrouter.ai/api/v1/auth/keys", status=500)
     body = send(browser, "code", {"code": CODE}).json()
+    assert body["detail"].startswith(str(ProviderUnavailable.message))
     assert "A key that nobody uses may now be in your OpenRouter account" in body["detail"]
     assert body["openrouter_keys"] == "https://openrouter.ai/settings/keys"
 

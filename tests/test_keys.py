@@ -15,10 +15,12 @@ from django.db import connection
 from django.forms import model_to_dict, modelform_factory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
+from django.utils.connection import ConnectionDoesNotExist
 
+from django_openrouter_auth import announcements, attempts
 from django_openrouter_auth.exceptions import KeyRejected, KeyUnreadable, NotConnected
 from django_openrouter_auth.fields import fingerprint, owner_fingerprint
-from django_openrouter_auth.keys import find_key, show_key
+from django_openrouter_auth.keys import find_key, key_rows, show_key
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.services import disconnect
 from django_openrouter_auth.shortcuts import aget_api_key, get_api_key, get_session
@@ -289,6 +291,32 @@ def test_lagging_replica(browser, user, openrouter, settings):
     assert HINT in browser.get("/openrouter/").content.decode()
     assert HINT in browser.get("/").content.decode()
     assert get_api_key(user) == KEY
+
+
+class Elsewhere:
+    """A router that sends what is written about our models to a database that is missing."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "elsewhere" if model in (ConnectAttempt, OpenRouterKey) else "default"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda user: list(attempts.attempt_rows()),
+        lambda user: attempts.open_attempt(user, mode="callback"),
+        lambda user: list(key_rows()),
+        lambda user: announcements.announce_failed(user, "internal"),
+        disconnect,
+        show_key,
+    ],
+    ids=["attempts", "start", "keys", "receivers", "disconnect", "button"],
+)
+def test_routers_are_asked(user, settings, use):
+    """Keys and attempts are where routers want them, and so are the transactions around them."""
+    settings.DATABASE_ROUTERS = [Elsewhere()]
+    with pytest.raises(ConnectionDoesNotExist, match="elsewhere"):
+        use(user)
 
 
 def test_disconnect_returns_the_fingerprint(user, connected):

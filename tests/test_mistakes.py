@@ -42,7 +42,7 @@ def debug(settings: Any) -> None:
 
 def told(messages: list[CheckMessage]) -> list[tuple[str, str]]:
     """Return the ids without the app, and the hints."""
-    return [(str(item.id).partition(".")[2], str(item.hint)) for item in messages]
+    return [(str(item.id).removeprefix(f"{OURS}."), str(item.hint)) for item in messages]
 
 
 def without(values: list[str], *names: str) -> list[str]:
@@ -289,6 +289,7 @@ def late_app(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
     (folder / "__init__.py").touch()
     (folder / "templates" / "openrouter_auth" / "base.html").write_text("Ours: {{ key }}")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "late_app", raising=False)  # that of another test
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "late_app"]
     return folder
 
@@ -307,7 +308,7 @@ def test_wrong_order_of_apps(late_app, settings):
 def test_broken_template(late_app, settings):
     """A template that cannot be read is Django's to report, not ours."""
     settings.INSTALLED_APPS = ["late_app", *settings.INSTALLED_APPS[:-1]]
-    for name in ("base.html", "manage.html"):
+    for name in ("manage.html", "base.html"):
         (late_app / "templates" / "openrouter_auth" / name).write_text("{% if %}")
         assert setup_checks.check_templates() == []
 
@@ -319,9 +320,9 @@ def test_folder_that_is_not_named(settings, tmp_path, kind):
     folder.mkdir(parents=True)
     (folder / "base.html").touch()
     settings.BASE_DIR = kind(tmp_path)
-    assert told(setup_checks.check_templates()) == [
-        ("W014", 'Put BASE_DIR / "templates" into the DIRS of TEMPLATES.')
-    ]
+    (warning,) = setup_checks.check_templates()
+    assert "openrouter_auth/base.html of this project is not used" in warning.msg
+    assert told([warning]) == [("W014", 'Put BASE_DIR / "templates" into the DIRS of TEMPLATES.')]
     settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [tmp_path / "templates"]}]
     assert setup_checks.check_templates() == []
 
@@ -375,11 +376,14 @@ def test_login_page_below_a_prefix(settings, monkeypatch):
 
 
 def test_login_page_without_a_slash(settings):
-    """W015: a path may end without a slash."""
+    """W015: a path may end without a slash, and then has to be asked for without."""
     urls = [path("login", lambda request: HttpResponse())]
     settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": urls})
     settings.LOGIN_URL = "/login"
     assert setup_checks.check_login() == []
+    # Django adds a slash where one is missing, and takes none away.
+    settings.LOGIN_URL = "/login/"
+    assert [name for name, hint in told(setup_checks.check_login())] == ["W015"]
 
 
 @pytest.mark.parametrize("url", ["log-in", "/登录/"])

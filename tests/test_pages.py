@@ -4,12 +4,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_openrouter_auth import exceptions
 from django_openrouter_auth.models import OpenRouterKey
 
-from .connecting import CODE, KEY, message_text, start
+from .connecting import CODE, HINT, KEY, message_text, start
 
 JSON = {"Accept": "application/json"}
 
@@ -117,10 +119,8 @@ def test_used_up_limit(browser, connected, facts, is_used_up):
     page = browser.get("/openrouter/").text
     assert ("had used up its spending limit" in page) == is_used_up
     assert ("Raise the limit at OpenRouter" in page) == is_used_up
-    key = OpenRouterKey.objects.get()
-    assert key.is_used_up == is_used_up
     if is_used_up:
-        assert f'branded" href="{key.settings_url}"' in page
+        assert f'branded" href="{connected.settings_url}"' in page
         assert buttons(page)[0][0] == "Raise the limit at OpenRouter"
     assert len(buttons(page)[1]) == 1
 
@@ -165,6 +165,19 @@ def test_unchecked_new_key_is_told_once(browser, openrouter):
     page = browser.get("/openrouter/").text
     assert "is not checked yet" in page
     assert "could not be checked just now" not in page
+
+
+def test_page_asks_for_the_key_once(browser, connected):
+    """The page of a connection reads it once, and does not look again to show it."""
+    with CaptureQueriesContext(connection) as queries:
+        browser.get("/openrouter/")
+    table = OpenRouterKey._meta.db_table
+    assert len([query for query in queries if table in query["sql"]]) == 1
+
+
+def test_page_that_is_fetched_ahead(browser, connected):
+    """A page that a browser fetches before its user asks for it shows the connection."""
+    assert HINT in browser.get("/openrouter/", headers={"Sec-Purpose": "prefetch"}).text
 
 
 def test_messages_are_optional(browser, connected, openrouter, settings):

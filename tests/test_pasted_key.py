@@ -82,6 +82,7 @@ def test_record(browser, openrouter):
     paste(browser)
     attempt = ConnectAttempt.objects.get()
     assert (attempt.mode, attempt.outcome, attempt.code_verifier) == ("pasted", "connected", None)
+    assert (attempt.method, attempt.requested, attempt.next_url) == ("", {}, "")
 
 
 def test_not_accepted(browser, connected, openrouter):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import responses
 from django.contrib.auth.models import User
+from django.core.handlers.base import BaseHandler
 from django.db import (
     DatabaseError,
     IntegrityError,
@@ -21,10 +22,12 @@ from django.db import (
     connections,
     transaction,
 )
+from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
 from django_openrouter_auth import attempts, services, storing
+from django_openrouter_auth.answers import flow_view
 from django_openrouter_auth.fields import fingerprint
 from django_openrouter_auth.models import ConnectAttempt, OpenRouterKey
 from django_openrouter_auth.shortcuts import get_api_key
@@ -587,6 +590,13 @@ def test_nothing_is_locked_during_the_exchange(threads, browser, user, connected
     during_exchange(openrouter, write_elsewhere)
     browser.get(started.path, {"code": CODE})
     assert seen == [False]
+
+
+def test_atomic_requests_of_several_databases(monkeypatch):
+    """A view of the flow runs in no transaction, whichever database has ``ATOMIC_REQUESTS``."""
+    monkeypatch.setitem(connections.settings, "other", {"ATOMIC_REQUESTS": True})
+    view = flow_view("GET")(lambda request: HttpResponse())
+    assert BaseHandler().make_view_atomic(view) is view
 
 
 @pytest.mark.django_db(transaction=True)

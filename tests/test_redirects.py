@@ -97,6 +97,18 @@ def test_own_flow_as_next(browser, openrouter, wish):
     assert response["Location"] == "/openrouter/"
 
 
+def test_foreign_next_is_no_next():
+    """RH 67: nothing of that is taken, whoever asks for it."""
+    assert [wish for wish in FOREIGN if safe_next(wish)] == []
+
+
+def test_longest_next():
+    """RH 70: 2,000 characters are the most that is taken."""
+    longest = "/" + "a" * 1999
+    assert safe_next(longest) == longest
+    assert safe_next(f"{longest}a") == ""
+
+
 def test_own_flow_below_a_prefix():
     """RH 73: the flow is recognised below a script prefix too."""
     set_script_prefix("/app/")
@@ -188,6 +200,12 @@ def test_insecure_callback_in_htmx(browser, settings):
     response = browser.post("/openrouter/connect/", headers={"HX-Request": "true"})
     assert (response.status_code, response.get("HX-Redirect")) == (200, "/openrouter/")
     assert outcome(response) == ("error", "insecure_callback")
+
+
+def test_insecure_callback_leads_on(browser, settings):
+    """Who cannot be sent to OpenRouter goes on to where they wanted to go."""
+    settings.OPENROUTER_AUTH_SITE_URL = "http://app.example"
+    assert browser.post("/openrouter/connect/", {"next": "/ok/"})["Location"] == "/ok/"
 
 
 def test_label_that_cannot_be_sent(browser, settings):
@@ -312,6 +330,18 @@ def test_headers_of_every_page(browser, page):
     assert response["Referrer-Policy"] == "no-referrer"
 
 
+def test_headers_without_the_middleware(browser, settings):
+    """RH 85: the headers are there even where the site forgot the middleware that sets them."""
+    ours = ("security", "clickjacking")
+    settings.MIDDLEWARE = [
+        name for name in settings.MIDDLEWARE if not any(one in name for one in ours)
+    ]
+    response = browser.get("/openrouter/")
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Referrer-Policy"] == "no-referrer"
+
+
 def test_own_referrer_policy_wins(browser, openrouter, settings):
     """RH 86: a careless policy of the site does not reach the callback."""
     settings.SECURE_REFERRER_POLICY = "unsafe-url"
@@ -433,7 +463,7 @@ def test_retry_after_is_passed_on():
     from django_openrouter_auth.answers import problem
     from django_openrouter_auth.exceptions import RateLimited
 
-    assert problem(RateLimited(retry_after=7))["Retry-After"] == "7"
+    assert problem(RateLimited(stage="status", retry_after=7))["Retry-After"] == "7"
 
 
 @pytest.mark.parametrize("page", ["", "connect/", "disconnect/", "status/"])

@@ -12,13 +12,14 @@ from asgiref.sync import async_to_sync
 from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.messages import get_messages
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import include, path, set_script_prefix
+from django.urls import include, path, re_path, set_script_prefix
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_page
 from django.views.generic import TemplateView, View
@@ -93,6 +94,16 @@ class WithMixin(OpenRouterKeyRequiredMixin, Open):
 
 class AsyncWithMixin(OpenRouterKeyRequiredMixin, AsyncOpen):
     pass
+
+
+class Numbered(OpenRouterKeyRequiredMixin, View):
+    def get(self, request, number):
+        return HttpResponse(number)
+
+
+class AsyncNumbered(OpenRouterKeyRequiredMixin, View):
+    async def get(self, request, number):
+        return HttpResponse(number)
 
 
 class MixinLast(TemplateView, OpenRouterKeyRequiredMixin):
@@ -184,6 +195,13 @@ def failing(request):
     raise Failure.error
 
 
+def writing_elsewhere(request):
+    """Write to another database before it turns out that there is no key."""
+    with connections["other"].cursor() as cursor:
+        cursor.execute("INSERT INTO note VALUES (1)")
+    raise NotConnected(stage="use")
+
+
 async def async_failing(request):
     """Fail as a test has chosen."""
     raise Failure.error
@@ -202,6 +220,10 @@ class Site:
         *(path(f"{name}/", view) for name, view in (GUARDED | RAISING).items()),
         path("chat/", function),
         path("mixin-last/", MixinLast.as_view()),
+        re_path("^by-position/([0-9])/$", Numbered.as_view()),
+        path("by-name/<number>/", Numbered.as_view()),
+        re_path("^async/by-position/([0-9])/$", AsyncNumbered.as_view()),
+        path("async/by-name/<number>/", AsyncNumbered.as_view()),
         path("failing/", failing),
         path("async-failing/", async_failing),
         path("guarded-failing/", openrouter_key_required(failing)),
@@ -210,6 +232,7 @@ class Site:
             "own-transactions/",
             transaction.non_atomic_requests(openrouter_key_required(failing)),
         ),
+        path("writing-elsewhere/", openrouter_key_required(writing_elsewhere)),
         path("asking/", asking),
         path("guarded-asking/", openrouter_key_required(asking)),
         path("guarded-calling/", openrouter_key_required(calling)),
@@ -265,10 +288,15 @@ def connect_page(page):
     return f"/openrouter/connect/?{urlencode({'next': page})}"
 
 
+def varies_on(response, *names):
+    """Whether an answer says that it depends on certain headers."""
+    return {name.strip() for name in response["Vary"].split(",")} >= {*names}
+
+
 def is_private(response):
     """Whether no cache may keep an answer, nor confuse it with another."""
-    varies = {name.strip() for name in response["Vary"].split(",")}
-    return response["Cache-Control"] == "no-store" and varies >= {"Accept", "Cookie", "HX-Request"}
+    headers = ("Accept", "Cookie", "HX-Request")
+    return response["Cache-Control"] == "no-store" and varies_on(response, *headers)
 
 
 # Who is answered what
@@ -402,6 +430,13 @@ def test_mixin_guards_in_any_order(visitor):
     assert ask(visitor, "/mixin-last/")["Location"] == connect_page("/mixin-last/")
 
 
+def test_arguments_of_the_address(visitor, connected):
+    """What stands in the address reaches a class-based view, by position and by name."""
+    for url in ("/by-position/7/", "/by-name/7/"):
+        assert ask(visitor, url).content == b"7"
+        assert ask(visitor, f"/async{url}").content == b"7"
+
+
 def test_view_without_an_answer(visitor, connected):
     """A view that returns nothing by mistake is reported as Django does it."""
     with pytest.raises(ValueError, match="didn't return an HttpResponse object"):
@@ -486,6 +521,13 @@ def test_way_back_of_a_form(visitor):
     headers = {"Referer": "http://testserver/chat/?a=1"}
     response = ask(visitor, "/function/", "post", headers=headers)
     assert where_next(response["Location"]) == "/chat/?a=1"
+
+
+def test_way_back_over_https(visitor):
+    """The same on a site that is served over https."""
+    headers = {"Referer": "https://testserver/chat/"}
+    response = ask(visitor, "/function/", "post", headers=headers, secure=True)
+    assert where_next(response["Location"]) == "/chat/"
 
 
 @pytest.mark.parametrize(
@@ -615,6 +657,9 @@ def test_login_page_of_another_site(stranger, settings):
     location = ask(stranger, "/chat/?b=1")["Location"]
     assert location.startswith("https://login.example/in?a=1&")
     assert where_next(location) == "http://testserver/chat/?b=1"
+    headers = {"Referer": "http://testserver/chat/"}
+    location = ask(stranger, "/function/", "post", headers=headers)["Location"]
+    assert where_next(location) == "http://testserver/chat/"
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX, JSON])
@@ -711,8 +756,9 @@ def test_page_says_why(visitor):
 def test_page_says_why_the_key_is_not_used(visitor, connected):
     """The page says of a stored verdict itself why, so no message repeats it."""
     OpenRouterKey.objects.update(status="rejected")
-    page = ask(visitor, ask(visitor, "/chat/")["Location"]).content.decode()
-    assert page.count("it was deleted, switched off or has expired") == 1
+    page = ask(visitor, ask(visitor, "/chat/")["Location"])
+    assert list(page.context["messages"]) == []
+    assert page.content.decode().count("it was deleted, switched off or has expired") == 1
 
 
 @pytest.mark.parametrize("name", ["failing", "guarded-failing", "async-guarded-failing"])
@@ -740,6 +786,15 @@ def test_check_costs_one_query(client, user, connected):
         assert client.get("/mixin-last/").status_code == 200
     assert len(queries) == 3
     assert not any('"secret"' in query["sql"] for query in queries)
+
+
+def test_check_after_a_button_costs_nothing(rf, user, connected, django_assert_num_queries):
+    """Whose key this request has looked up already is let in without another query."""
+    request = rf.get("/")
+    request.user = user
+    assert show_key(user) is not None
+    with django_assert_num_queries(0):
+        assert function(request).status_code == 200
 
 
 def test_check_decrypts_nothing(visitor, connected, monkeypatch):
@@ -800,6 +855,15 @@ def test_cache_outside_of_the_decorator(client, user, connected):
     assert Client().get("/cached/").status_code == 303
 
 
+@pytest.mark.parametrize("view", [function, async_to_sync(async_function)])
+def test_answers_vary(rf, user, connected, view):
+    """Both answers say by themselves that they depend on the cookie, whatever else a site runs."""
+    request = rf.get("/")
+    for visitor in (user, AnonymousUser()):
+        request.user = visitor
+        assert varies_on(view(request), "Cookie")
+
+
 def test_cache_keeps_no_refusal(client, user, openrouter, site_url):
     """Who connected sees the page, though a cache saw the answer before."""
     client.force_login(user)
@@ -851,6 +915,30 @@ def test_atomic_requests(name, client, user, connected, atomic_requests):
     client.force_login(user)
     assert client.get(f"/{name}/").status_code == 303
     assert not User.objects.filter(username="written").exists()
+
+
+@pytest.fixture
+def other_database(db, monkeypatch, tmp_path):
+    """A second database, whose views run in transactions, with an empty table ``note``."""
+    facts = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "other"}
+    made = connections.configure_settings({"default": {}, "other": facts})["other"]
+    other = DatabaseWrapper(made | {"ATOMIC_REQUESTS": True}, "other")
+    with other.cursor() as cursor:
+        cursor.execute("CREATE TABLE note (number integer)")
+    # Not before: tests may open no database that is added while they run.
+    monkeypatch.setitem(connections.settings, "other", other.settings_dict)
+    connections["other"] = other
+    yield other
+    other.close()
+    del connections["other"]
+
+
+def test_atomic_requests_of_several_databases(client, user, connected, other_database):
+    """What a view wrote is rolled back in every database that has ``ATOMIC_REQUESTS``."""
+    client.force_login(user)
+    assert client.get("/writing-elsewhere/").status_code == 303
+    with other_database.cursor() as cursor:
+        assert cursor.execute("SELECT * FROM note").fetchall() == []
 
 
 @pytest.mark.parametrize("name", ["asking", "guarded-asking"])

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from django_openrouter_auth import rotation
 from django_openrouter_auth.management import progress
 from django_openrouter_auth.management.commands import openrouter_auth_rotate_keys
+from django_openrouter_auth.models import OpenRouterKey
 from django_openrouter_auth.rotation import BATCH_SIZE
 
 from .example_site import MANAGE, environment, manage
@@ -35,7 +36,7 @@ def rotate(*arguments, **options):
     """Run the command; return what it printed and how it ended: an error or ``None``."""
     out, error = io.StringIO(), None
     try:
-        call_command(COMMAND, *arguments, stdout=out, stderr=io.StringIO(), **options)
+        call_command(COMMAND, *arguments, **{"stdout": out, "stderr": io.StringIO(), **options})
     except CommandError as raised:
         error = raised
     return out.getvalue(), error
@@ -118,6 +119,23 @@ def test_unknown_database(rows):
     assert "nowhere" in str(error)
 
 
+class ReadsElsewhere:
+    """A router that would read keys from a replica, and write other models elsewhere."""
+
+    def db_for_read(self, model, **hints):
+        return "replica"
+
+    def db_for_write(self, model, **hints):
+        return "default" if model is OpenRouterKey else "elsewhere"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--database", "default"]])
+def test_database_that_keys_are_written_to(rows, settings, arguments):
+    """ST 147: keys are counted, read and written in one database, and never in a replica."""
+    settings.DATABASE_ROUTERS = [ReadsElsewhere()]
+    assert rotate(*arguments) == (report(rotated=3), None)
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -160,10 +178,12 @@ def test_away_from_the_secret_key(settings, db):
     assert rotate() == (report(newest=2), None)
 
 
-def test_silence(rows, capfd):
-    """MC 231: with verbosity 0 nothing is printed, on a terminal neither."""
-    assert rotate(verbosity=0) == ("", None)
-    assert capfd.readouterr() == ("", "")
+def test_silence(rows, capfd, monkeypatch):
+    """MC 231: with verbosity 0 nothing is printed, however long it takes."""
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+    stderr = io.StringIO()
+    assert rotate(verbosity=0, stderr=stderr) == ("", None)
+    assert (stderr.getvalue(), *capfd.readouterr()) == ("", "", "")
 
 
 @pytest.mark.parametrize("verbosity", [1, 2, 3])
@@ -209,7 +229,7 @@ def test_interrupted(rows, monkeypatch):
         printed, error = rotate(batch_size=2)
     assert printed == report(rotated=2)
     assert error.returncode == 130
-    assert "Stopped" in str(error)
+    assert "Stopped. What was counted is done, and no key is lost. " in str(error)
     assert rotate() == (report(rotated=1, newest=2), None)
 
 

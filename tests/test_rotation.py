@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from contextlib import nullcontext
 from functools import reduce
+from unittest.mock import MagicMock
 
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
@@ -186,6 +188,16 @@ def test_text_in_the_column(settings, db):
     assert opened(NEW) == [api_key(0)]
 
 
+def test_strange_text_in_the_column(settings, db):
+    """M04: text that is no token at all is unreadable, and left."""
+    if connection.vendor != "sqlite":
+        return
+    (row,) = store_keys(1)
+    write(row, "密钥")
+    assert rotate(settings) == RotationCounts(unreadable=1)
+    assert column() == ["密钥"]
+
+
 def test_gaps_and_batches(settings, db):
     """Every row is reached once, whatever the batches and the gaps between primary keys."""
     for row in store_keys(9)[2:8:2]:
@@ -193,6 +205,46 @@ def test_gaps_and_batches(settings, db):
     sizes = [sum(batch) for batch in rotate_with(settings, batch_size=4)]
     assert sizes == [4, 2]
     assert None not in opened(NEW)
+
+
+def test_order_of_batches(settings, db):
+    """Batches follow the primary key, also where the database would choose another order."""
+    if connection.vendor != "sqlite":
+        return
+    store_keys(3)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA reverse_unordered_selects = ON")
+        try:
+            assert rotate(settings, batch_size=2) == RotationCounts(rotated=3)
+        finally:
+            cursor.execute("PRAGMA reverse_unordered_selects = OFF")
+
+
+def test_transactions(settings, db, monkeypatch):
+    """Each batch is one transaction of the database that was named."""
+    store_keys(3)
+    names = []
+
+    def atomic(using):
+        names.append(using)
+        return nullcontext()
+
+    monkeypatch.setattr(rotation.transaction, "atomic", atomic)
+    rotate(settings, batch_size=2)
+    assert names == ["default", "default"]
+
+
+def test_statement_of_postgresql(db):
+    """On PostgreSQL one statement carries a batch: tokens, primary keys and what was read."""
+    server = MagicMock(vendor="postgresql", alias="default")
+    execute = server.cursor.return_value.__enter__.return_value.execute
+    rotation._write(server, [(b"new1", 1, b"\xff 1"), (b"new2", 2, b"old2")])
+    ((statement, parameters),) = (call.args for call in execute.call_args_list)
+    assert statement.count("%s") == len(parameters) == 3
+    tokens, pks, held = parameters
+    assert tokens.split(" ") == ["new1", "new2"]
+    assert pks == [1, 2]
+    assert list(map(bytes.fromhex, held.split(" "))) == [b"\xff 1", b"old2"]
 
 
 def rotate_with(settings, **options):

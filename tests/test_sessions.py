@@ -228,4 +228,3 @@ def test_user_model_that_inherits(user, monkeypatch):
     assert attempt_table.end(attempt, customer, "connected")
     User.objects.update(is_active=False)
     assert not attempt_table.end(attempt, customer, "connected")
-
