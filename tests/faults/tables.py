@@ -54,8 +54,8 @@ def in_words(first, last):
     (number, name), (end, last_name) = first["place"], last["place"]
     if number is None:
         return name
-    begin = f"{number}. {name}"
-    return begin if number == end else f"{begin} – {end}. {last_name}"
+    begin = f"{number}: {name}"
+    return begin if number == end else f"{begin} – {end}: {last_name}"
 
 
 def rows_of(cases):
