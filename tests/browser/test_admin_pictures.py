@@ -53,6 +53,8 @@ def staff(tmp_path, visit):
         visitor.page.get_by_label("Password").fill(PASSWORD)
         visitor.page.get_by_role("button", name="Log in").click()
         yield visitor
+        # Before the site stops: the last page may still load its pictures.
+        visitor.context.close()
 
 
 def pages(staff):
