@@ -37,14 +37,14 @@ def ask(pins: list[str], options: list[str]) -> list[Finding]:
         command, input="\n".join(pins), capture_output=True, text=True, check=False
     )
     if not done.stdout.strip():
-        last = done.stderr.strip().splitlines()[-1]
+        last = done.stderr.strip().rpartition("\n")[2]
         if "ConnectionError" in last or "Could not connect" in last:
             raise Unreachable(last)
         sys.exit(done.stderr)
     found: list[Finding] = json.loads(done.stdout)["dependencies"]
     # pip-audit calls it success when it could not audit anything.
     skipped = [finding["skip_reason"] for finding in found if "skip_reason" in finding]
-    if len(skipped) == len(found):
+    if skipped and len(skipped) == len(found):
         raise Unreachable(skipped[0])
     if skipped or len(found) != len(pins):
         raise LookupError("\n".join(skipped) or f"{len(found)} answers for {len(pins)} packages")
@@ -79,11 +79,15 @@ def lowest() -> list[str]:
 def main(folder: Path, options: list[str]) -> None:
     """Audit what the SBOM of a folder lists, and exit with 1 where something is known."""
     try:
-        clean = tell("Newest", ask(newest(folder), options))
-        tell("Lowest", ask(lowest(), options))
+        found = ask(newest(folder), options)
     except Unreachable as reason:
         print(f"SKIPPED, nothing is known: {reason}")
         return
+    clean = tell("Newest", found)
+    try:
+        tell("Lowest", ask(lowest(), options))
+    except Unreachable as reason:
+        print(f"Lowest: SKIPPED, nothing is known: {reason}")
     sys.exit(not clean)
 
 

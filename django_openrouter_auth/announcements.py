@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import Error, router, transaction
+from django.db import Error, connections, router, transaction
+from django.db.transaction import TransactionManagementError
 from django.dispatch import Signal
 
 from .keys import find_key, key_rows
@@ -56,7 +57,12 @@ def _failures_logged() -> Iterator[None]:
     # Django asks the connection whether a transaction is open, and there may be none any more.
     try:
         yield
+    except TransactionManagementError:
+        raise
     except Error as error:
+        # Somebody's transaction may have failed as a whole, which they must hear of.
+        if connections[router.db_for_write(OpenRouterKey)].in_atomic_block:
+            raise
         logger.warning("openrouter receivers not told: %s", type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""The statements of every start and every callback, as SQL on the table of attempts.
+"""The statements of every start and every good callback, as SQL on the table of attempts.
 
 Django takes longer to compile one of them than a database to run it, and a request that runs them
 does little else (see ``benchmarks``). All other code reads and writes attempts by querysets.
@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connections, router
+from django.db import connections, router, transaction
 
 from .models import ConnectAttempt, OpenRouterKey
 
@@ -23,7 +23,10 @@ def insert(attempt: ConnectAttempt) -> None:
     marks = ", ".join(["%s"] * len(fields))
     _run(
         f"INSERT INTO {{attempts}} ({columns}) VALUES ({marks})",  # noqa: S608 - own names, no input
-        *(field.get_db_prep_save(getattr(attempt, field.attname), connection) for field in fields),
+        *(
+            field.get_db_prep_save(field.pre_save(attempt, add=True), connection)
+            for field in fields
+        ),
     )
 
 
@@ -66,7 +69,7 @@ def make_room(
     alive = newest.format(which="claimed_at IS NULL AND created_at > %s", number=most_pending)
     is_over = "(outcome <> '' OR claimed_at <= %s)"
     ended = newest.format(which=is_over, number=most_ended)
-    owner = ConnectAttempt._meta.get_field("user").get_db_prep_value(user.pk, _connection())
+    owner = _owner(user)
     _run(
         "DELETE FROM {attempts} WHERE user_id = %s AND ("  # noqa: S608 - own names, no input
         f"claimed_at IS NULL AND id NOT IN ({alive}) OR {is_over} AND id NOT IN ({ended}))",
@@ -86,19 +89,26 @@ def claim(attempt: ConnectAttempt, now: datetime, *, most_tries: int, keep_verif
     spent = "" if keep_verifier else ", code_verifier = NULL"
     claimed = _run(
         f"UPDATE {{attempts}} SET claimed_at = %s{spent}"  # noqa: S608 - own names, no input
-        " WHERE state_hash = %s AND claimed_at IS NULL AND tries < %s",
-        *(now, attempt.state_hash, most_tries),
+        " WHERE id = %s AND claimed_at IS NULL AND tries < %s",
+        *(now, attempt.pk, most_tries),
     )
     return bool(claimed)
 
 
 def end(attempt: ConnectAttempt, user: AbstractBaseUser, outcome: str) -> bool:
-    """Write down how an attempt of a user ended who may still sign in; return whether it could."""
+    """Write down how an attempt of a user ended who may still sign in; return whether it could.
+
+    The same outcome may be written twice: an earlier try may have been stored although its
+    confirmation got lost.
+    """
+    # By its key where it has one: InnoDB would lock the entry of another index before the row,
+    # and whoever deletes the row locks them the other way round.
+    name, value = ("id", attempt.pk) if attempt.pk else ("state_hash", attempt.state_hash)
     condition, values = _may_sign_in(user)
     ended = _run(
-        "UPDATE {attempts} SET outcome = %s, code_verifier = NULL"  # noqa: S608 - own names, no input
-        f" WHERE state_hash = %s AND {condition}",
-        *(outcome, attempt.state_hash, *values),
+        f"UPDATE {{attempts}} SET outcome = %s, code_verifier = NULL WHERE {name} = %s"  # noqa: S608 - own names, no input
+        f" AND user_id = %s AND outcome IN ('', %s) AND {condition}",
+        *(outcome, value, _owner(user), outcome, *values),
     )
     return bool(ended)
 
@@ -119,7 +129,16 @@ def _may_sign_in(user: AbstractBaseUser) -> tuple[str, list[Any]]:
         f"EXISTS (SELECT 1 FROM {quote(holder.db_table)}"  # noqa: S608 - own names, no input
         f" WHERE {quote(holder.pk.column)} = %s AND {quote(is_active.column)} = %s)"
     )
-    return condition, [link.get_db_prep_value(getattr(user, link.attname), connection), True]
+    # The user may be an instance of the parent, which has no such link; its key is the same.
+    owner = getattr(user, link.attname, user.pk)
+    return condition, [
+        link.get_db_prep_value(owner, connection),
+        is_active.get_db_prep_value(True, connection),
+    ]
+
+
+def _owner(user: AbstractBaseUser) -> Any:
+    return ConnectAttempt._meta.get_field("user").get_db_prep_value(user.pk, _connection())
 
 
 def _connection() -> Any:
@@ -135,6 +154,7 @@ def _run(statement: str, *values: object) -> int:
         for value in values
     ]
     table = operations.quote_name(ConnectAttempt._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(statement.format(attempts=table), parameters)
+    # As querysets do: a failure that is caught must not let half of a transaction through.
+    with transaction.mark_for_rollback_on_error(connection.alias), connection.cursor() as cursor:
+        cursor.execute(statement.replace("{attempts}", table), parameters)
         return int(cursor.rowcount)

@@ -161,7 +161,7 @@ class OpenRouterConnection:
 
     def __enter__(self) -> Self:
         self._adapter = OpenRouterAdapter()
-        # Once for the whole conversation: it looks through the environment and a netrc file.
+        # Once for the whole conversation: it looks through the environment.
         self._environment = _environment(app_settings.API_URL)
         return self
 

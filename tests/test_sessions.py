@@ -1,10 +1,13 @@
 """Whose attempt is it: group SB of the threat model's catalogue."""
 
 import json
+from contextlib import suppress
 
 import pytest
 import responses
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import User
+from django.db import DatabaseError, models, transaction
 from django.test import Client
 from django.test.utils import isolate_apps
 
@@ -228,3 +231,38 @@ def test_user_model_that_inherits(user, monkeypatch):
     assert attempt_table.end(attempt, customer, "connected")
     User.objects.update(is_active=False)
     assert not attempt_table.end(attempt, customer, "connected")
+
+
+@isolate_apps("tests")
+def test_user_model_with_a_column_of_its_own_kind(monkeypatch):
+    """SB 39: ``is_active`` is compared with what its column holds, be it no boolean."""
+
+    class YesOrNo(models.CharField):
+        def get_prep_value(self, value):
+            return "Y" if value else "N"
+
+    class Employee(AbstractBaseUser):
+        is_active = YesOrNo(max_length=1)
+
+    monkeypatch.setattr(attempt_table, "get_user_model", lambda: Employee)
+    assert attempt_table._may_sign_in(Employee(pk=7))[1] == [7, "Y"]
+
+
+def test_ending_an_attempt(user):
+    """RC 47: an attempt ends once, for its own user; the same end again is no contradiction."""
+    attempt = open_attempt(user, mode=ConnectAttempt.Mode.PASTED)
+    other = User.objects.create_user("grace")
+    assert not attempt_table.end(attempt, other, "connected")
+    assert attempt_table.end(attempt, user, "connected")
+    assert attempt_table.end(attempt, user, "connected")
+    assert not attempt_table.end(attempt, user, "denied")
+    assert ConnectAttempt.objects.get().outcome == "connected"
+
+
+def test_failure_inside_a_transaction(user):
+    """T26: a statement that fails and is caught lets nothing of its transaction through."""
+    with transaction.atomic():
+        with suppress(DatabaseError):
+            attempt_table._run("UPDATE {attempts} SET no_such_column = 1")
+        assert transaction.get_rollback()
+        transaction.set_rollback(False)  # or the test itself could not end

@@ -234,7 +234,7 @@ def test_disconnected_before_anybody_was_told(user, commit):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_database_that_is_gone(browser, openrouter, monkeypatch, caplog, db, kept):
+def test_database_that_is_gone(browser, openrouter, monkeypatch, caplog, transactional_db, kept):
     """T26: a database that is gone before receivers are told changes nothing for the user."""
 
     def fail(*args, **kwargs):
@@ -250,6 +250,18 @@ def test_database_that_is_gone(browser, openrouter, monkeypatch, caplog, db, kep
     assert ("you can delete it" in message_text(response)) is not kept
     told = [text for text in caplog.messages if "receivers" in text]
     assert told == ["openrouter receivers not told: OperationalError"]
+
+
+@pytest.mark.parametrize("error", [OperationalError, transaction.TransactionManagementError])
+def test_failure_that_somebody_must_hear_of(user, monkeypatch, db, error):
+    """T26: where a transaction of the site's is open, a failure to tell is not passed over."""
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(announcements.transaction, "on_commit", fail)
+    with pytest.raises(error):
+        announcements.announce_disconnected(user, "0" * 64)
 
 
 def test_no_cost_without_receivers(user, connected, openrouter):

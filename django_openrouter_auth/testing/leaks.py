@@ -3,7 +3,7 @@
 import base64
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from itertools import chain
 from typing import Any
 from urllib.parse import quote
@@ -44,11 +44,12 @@ def _written(what: object) -> str:
     """Return an object by its ``str`` and ``repr``."""
     if isinstance(what, str):
         return what
-    try:
-        return f"{what}\n{what!r}"
-    # A queryset of a request that failed asks the database, maybe for what it no longer gives.
-    except Exception:  # noqa: BLE001 - what cannot be written shows no secret
-        return ""
+    texts = []
+    for write in (str, repr):
+        # A queryset of a request that failed asks the database, maybe for what it no longer gives.
+        with suppress(Exception):
+            texts.append(write(what))
+    return "\n".join(texts)
 
 
 class LeakScan:
