@@ -7,7 +7,7 @@ import pytest
 import responses
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import User
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, models, router, transaction
 from django.test import Client
 from django.test.utils import isolate_apps
 
@@ -228,7 +228,8 @@ def test_user_model_that_inherits(user, monkeypatch):
     monkeypatch.setattr(attempt_table, "get_user_model", lambda: Customer)
     customer = Customer(user_ptr_id=user.pk)
     attempt = open_attempt(customer, mode=ConnectAttempt.Mode.PASTED)
-    assert attempt_table.end(attempt, customer, "connected")
+    for one in (customer, user):
+        assert attempt_table.end(attempt, one, "connected")
     User.objects.update(is_active=False)
     assert not attempt_table.end(attempt, customer, "connected")
 
@@ -246,6 +247,17 @@ def test_user_model_with_a_column_of_its_own_kind(monkeypatch):
 
     monkeypatch.setattr(attempt_table, "get_user_model", lambda: Employee)
     assert attempt_table._may_sign_in(Employee(pk=7))[1] == [7, "Y"]
+
+
+def test_attempt_is_looked_up_where_it_was_written(user, monkeypatch):
+    """ST 156: a replica may not know an attempt yet, so it is not asked."""
+    attempt = open_attempt(user, mode=ConnectAttempt.Mode.PASTED)
+
+    def fail(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(router, "db_for_read", fail)
+    assert attempt_table.find(attempt.state_hash) is not None
 
 
 def test_ending_an_attempt(user):
