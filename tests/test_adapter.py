@@ -3,6 +3,7 @@
 import pytest
 import requests
 
+from django_openrouter_auth import client
 from django_openrouter_auth.client import BearerAuth, OpenRouterAdapter, is_ours
 
 HTTPS, HTTP = "https://openrouter.ai/api/v1/key", "http://localhost:9/api/v1/key"
@@ -22,9 +23,14 @@ def test_trust_store_in_place_of_a_bundle(tmp_path):
     assert "ca_cert_dir" not in pool
 
 
-def test_no_trust_store_without_tls():
+def test_no_trust_store_without_tls(monkeypatch):
     """Where no certificate is looked at, none is loaded."""
-    assert "ssl_context" not in attributes(HTTP)
+    loaded = []
+    monkeypatch.setattr(client, "trust_store", lambda path, changed_at: loaded.append(path))
+    attributes(HTTP)
+    assert loaded == []
+    attributes(HTTPS)
+    assert loaded == [requests.certs.where()]
 
 
 def test_verification_that_is_switched_off():

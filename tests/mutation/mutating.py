@@ -21,6 +21,8 @@ RAISED = ("Error", "Configured", "InvalidURL", "stopped")
 REPORTED = {"Error", "Warning", "Info"}  # of Django's system checks
 SPOKEN = {"help", "hint", "metavar"}  # keyword arguments, of whatever call
 
+Arrangement = tuple[Sequence[Any], Sequence[Any], Sequence[Any], Sequence[str]]
+
 upstream_skip = file_mutation.MutationVisitor._skip_node_and_children
 upstream_create = file_mutation.MutationVisitor._create_mutations
 upstream_arrangement = file_mutation.function_trampoline_arrangement
@@ -39,15 +41,17 @@ def skip(visitor: Any, node: cst.CSTNode) -> bool:
     """Look into decorated functions, yet never into their decorators."""
     if isinstance(node, cst.FunctionDef):
         node = node.with_changes(decorators=())
-    return upstream_skip(visitor, node)
+    skipped: bool = upstream_skip(visitor, node)
+    return skipped
 
 
 def arrange(
     function: cst.FunctionDef, mutants: Iterable[Any], class_name: str | None
-) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any], Sequence[str]]:
+) -> Arrangement:
     """Give decorators to the function that chooses a mutant, and to none of the mutants."""
     if _is_bound_to_class(function):
-        return upstream_arrangement(function, mutants, class_name)
+        arranged: Arrangement = upstream_arrangement(function, mutants, class_name)
+        return arranged
     bare = function.with_changes(decorators=())
     chooser: Any
     declared, [chooser, *copies], assigned, names = upstream_arrangement(bare, mutants, class_name)
