@@ -277,4 +277,3 @@ def test_failure_inside_a_transaction(user):
         with suppress(DatabaseError):
             attempt_table._run("UPDATE {attempts} SET no_such_column = 1")
         assert transaction.get_rollback()
-        transaction.set_rollback(False)  # or the test itself could not end
